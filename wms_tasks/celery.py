@@ -1,0 +1,25 @@
+"""
+Where ``celery -A wms_tasks`` and Flower find the app: Celery looks for a module of this name in a package.
+
+An entry point: reads the settings, so that a wrong one is one line here and not a traceback later.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from wms_tasks.app import app
+from wms_tasks.errors import SettingsError
+from wms_tasks.roles import hooks, steps
+from wms_tasks.settings import get_settings
+
+__all__ = ["app"]
+
+try:
+    get_settings()
+except SettingsError as error:
+    print(f"wms: {error}", file=sys.stderr)  # noqa: T201 - the command line's answer
+    sys.exit(error.exit_code)
+
+hooks.connect()
+steps.install(app)

@@ -1,0 +1,134 @@
+"""
+urllib3's connection as we need it: our resolver, one deadline, our TLS, notes. One connection serves one request.
+
+`_open` is where an address is known and nothing has been sent yet. Used by adapter.py only.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from urllib3.connection import HTTPConnection
+
+from wms_tasks.net.guard import Guard
+from wms_tasks.net.progress import Phase, Progress
+from wms_tasks.net.reading import Reading, Response
+from wms_tasks.net.redirect import DEFAULT_PORTS, IpChoice
+from wms_tasks.net.resolve import MAX_ADDRESSES, Address, Resolver, chosen, literal
+from wms_tasks.net.tls import handshake
+from wms_tasks.net.watch import Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """
+    How one hop gets there, and where it notes what it meets.
+
+    ``context`` is None for http. ``server_name``: to ask for and to verify instead of the url's host.
+    """
+
+    watch: Watch
+    progress: Progress
+    resolver: Resolver
+    guard: Guard
+    ip: IpChoice
+    context: ssl.SSLContext | None
+    server_name: str | None
+    max_body_bytes: int
+
+
+def _connect_one(address: Address, timeout_seconds: float, watch: Watch) -> socket.socket:
+    live = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        live.settimeout(timeout_seconds)
+        live.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        watch.hold(live)
+        live.connect(address.sockaddr)
+        # What follows has all of the time that is left, not this address' share of it.
+        live.settimeout(watch.remaining())
+    except BaseException:
+        live.close()
+        raise
+    return live
+
+
+def _telling(error: OSError) -> int:
+    """Which failure of several addresses says most: one that answered no, then silence, then no way there."""
+    if isinstance(error, ConnectionRefusedError):
+        return 0
+    return 1 if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT else 2
+
+
+def connect(addresses: Sequence[Address], watch: Watch, progress: Progress) -> socket.socket:
+    """
+    A connection to the first of `addresses` that answers; its address is noted.
+
+    Raises:
+        OSError: none did; the most telling of their errors.
+    """
+    failures: list[OSError] = []
+    tried = addresses[:MAX_ADDRESSES]
+    for index, address in enumerate(tried):
+        try:
+            live = _connect_one(address, watch.remaining() / (len(tried) - index), watch)
+        except OSError as error:
+            watch.check()
+            failures.append(error)
+        else:
+            progress.address = address.sockaddr[0]
+            return live
+    raise min(failures, key=_telling)
+
+
+class Connection(HTTPConnection):
+    """Plain or TLS, by its way. ``port`` is always given."""
+
+    def __init__(self, *args: Any, way: Way, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.way = way
+        if way.context is not None:
+            # Or the Host header would name the port.
+            self.default_port = DEFAULT_PORTS["https"]  # type: ignore[misc]
+        self.response_class = self._read_through  # type: ignore[assignment]
+
+    def _addresses(self) -> list[Address]:
+        way = self.way
+        address = literal(self._dns_host, self.port)
+        if address is not None:
+            found = [address]
+        else:
+            way.progress.enter(Phase.RESOLVE)
+            found = way.resolver.resolve(self._dns_host, self.port, way.watch)
+        return chosen(way.guard.admit(found), way.ip)
+
+    def _open(self) -> socket.socket:
+        addresses = self._addresses()
+        self.way.progress.enter(Phase.CONNECT)
+        return connect(addresses, self.way.watch, self.way.progress)
+
+    def connect(self) -> None:
+        """Resolve, connect and shake hands, each noted."""
+        way = self.way
+        self.sock = self._open()
+        if way.context is not None:
+            way.progress.enter(Phase.TLS)
+            # A scope id is this machine's, and no part of a name.
+            server_name = way.server_name or self.host.partition("%")[0]
+            self.sock = handshake(self.sock, way.context, server_name, way.progress)
+        way.progress.enter(Phase.PROCESSING)
+
+    def _read_through(self, live: Any, debuglevel: int = 0, method: str | None = None) -> http.client.HTTPResponse:
+        return Response(Reading(live, self.way.watch, self.way.max_body_bytes), debuglevel, method)
+
+
+def close_quietly(thing: Any) -> None:
+    """Close what may be half closed already; TLS sockets complain then."""
+    with suppress(OSError, ValueError):
+        thing.close()

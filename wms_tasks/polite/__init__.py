@@ -1,0 +1,1 @@
+"""What we may ask of strangers' servers, and when: a host's next turn (rate.py), its robots.txt (robots.py)."""

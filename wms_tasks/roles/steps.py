@@ -1,0 +1,172 @@
+"""
+Bootsteps: what our workers start beside Celery's own parts. ``install`` hangs them on the app.
+
+All are worker-level: a consumer's steps are restarted with each loss of the broker, and ours must not notice that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import partial
+from typing import Any, Never
+
+import click
+import msgspec
+from celery import Celery, bootsteps
+from celery.worker.control import inspect_command
+
+from wms_tasks import metrics
+from wms_tasks.errors import WmsError
+from wms_tasks.health import HEALTH
+from wms_tasks.health_server import serve_health
+from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
+from wms_tasks.ready import READY
+from wms_tasks.roles.measure import begin_measuring
+from wms_tasks.settings import get_settings
+from wms_tasks.stopping import STOPPING
+
+PULSE = "worker"
+_PULSE_ALLOWED_SECONDS = 60.0
+_AFTER_POOL = ("celery.worker.components:Pool",)
+
+
+def _refuse(why: str) -> Never:
+    """One line and exit 2, before anything has started."""
+    print(f"worker: {why}", file=sys.stderr)  # noqa: T201 - the command line's answer
+    raise SystemExit(2)
+
+
+def _green(worker: Any) -> bool:
+    return str(worker.pool_cls.__module__).endswith((".gevent", ".eventlet"))
+
+
+def _waits_for(worker: Any) -> str | None:
+    """What keeps it from taking messages; Celery drops a connection as soon as it is lost."""
+    if STOPPING.begun():
+        return "its end"
+    consumer = getattr(worker, "consumer", None)
+    consumes = consumer is not None and consumer.connection is not None and consumer.task_consumer is not None
+    return None if consumes else "Redis"
+
+
+def _patched() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
+class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
+    """
+    What every worker of ours does: takes its role's queue unless -Q says otherwise, no gossip, refuses what cannot
+    work, says that its loop is alive, and answers /healthz, /readyz and /metrics.
+    """
+
+    requires = _AFTER_POOL
+
+    def __init__(self, worker: Any, persist: bool = False, **kwargs: Any) -> None:
+        if _green(worker) and not _patched():
+            _refuse("WMS_WORKER_POOL=gevent alone gives a worker that runs nothing; start it with -P gevent")
+        if _green(worker) and persist:
+            _refuse("--persist does not run on gevent, whose hub librdkafka would block; use threads, prefork or solo")
+        # Workers of ours share nothing but queues; gossip and mingle cost a second at each start, and noise on a blip.
+        worker.options.update(without_gossip=True, without_mingle=True)
+        if not worker.queues_named:
+            worker.app.amqp.queues.select([HOUSEKEEPING_QUEUE if persist else PROBE_QUEUE])
+        super().__init__(worker, **kwargs)
+
+    def create(self, worker: Any) -> Manners:
+        """The step itself is what starts. What a probe needs is imported now, or the first slots would wait for it."""
+        if str(worker.pool_cls.__module__).endswith(".prefork"):
+            metrics.BOARD.children.expect()
+        if PROBE_QUEUE in worker.app.amqp.queues.consume_from:
+            importlib.import_module("wms_tasks.fill.carry")
+        return self
+
+    def start(self, worker: Any) -> None:
+        """Serve /healthz, /readyz and /metrics; without an event loop, the timer's thread is what can show life."""
+        if PROBE_QUEUE in worker.app.amqp.queues.consume_from:
+            # Not where only the persist loop runs: it needs no Redis, and must not be restarted for want of it.
+            HEALTH.expect(PULSE, allowed_seconds=_PULSE_ALLOWED_SECONDS)
+            READY.expect(PULSE, partial(_waits_for, worker))
+            self._begin_publishing()
+        if not worker.use_eventloop:
+            worker.timer.call_repeatedly(1.0, HEALTH.did, (PULSE,))
+        try:
+            serve_health(get_settings())
+        except WmsError as error:
+            _refuse(str(error))
+        begin_measuring(get_settings(), *self._roles(worker))
+
+    def _begin_publishing(self) -> None:
+        """Not where a pool forks: each child has a producer of its own."""
+        if metrics.BOARD.children.folder is None:
+            from wms_tasks.publish import publisher
+
+            publisher().begin()
+
+    def _roles(self, worker: Any) -> list[str]:
+        probes = PROBE_QUEUE in worker.app.amqp.queues.consume_from
+        return [metrics.WORKER] * probes + [metrics.PERSIST] * (worker.persist is not None)
+
+    def register_with_event_loop(self, worker: Any, hub: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Called for each connection to the broker: a loop that has lost it, and hangs, stops saying it lives."""
+        hub.call_repeatedly(1.0, HEALTH.did, PULSE)
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Nothing is left to be healthy."""
+        HEALTH.forget(PULSE)
+        READY.forget(PULSE)
+
+    terminate = stop
+
+
+class PersistStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """``--persist``: the loop from Kafka to Postgres in a thread of this worker."""
+
+    requires = _AFTER_POOL
+    conditional = True
+
+    def __init__(self, worker: Any, persist: bool = False, **kwargs: Any) -> None:
+        worker.persist = None
+        self.enabled = persist
+        super().__init__(worker, **kwargs)
+
+    def create(self, worker: Any) -> Any:
+        """The role, which Celery starts and stops."""
+        from wms_tasks.roles.persist import PersistRole
+
+        worker.persist = PersistRole(get_settings())
+        return worker.persist
+
+
+class BeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Beat in a thread of this worker; only `wms run` asks for it."""
+
+    requires = _AFTER_POOL
+    conditional = True
+
+    def __init__(self, worker: Any, beat_thread: bool = False, **kwargs: Any) -> None:
+        self.enabled = beat_thread
+        super().__init__(worker, **kwargs)
+
+    def create(self, worker: Any) -> Any:
+        """The role, which Celery starts and stops."""
+        from wms_tasks.roles.beat import BeatRole
+
+        return BeatRole(worker.app)
+
+
+@inspect_command(help="Assignment, lag, batches and last write of a worker with --persist.")  # type: ignore[untyped-decorator]
+def persist_stats(state: Any, **_: Any) -> dict[str, Any]:
+    """The figures of `wms_tasks.persist.stats.PersistStats`; ``{}`` from a worker that does not persist."""
+    role = state.consumer.controller.persist
+    figures: dict[str, Any] = msgspec.to_builtins(role.stats()) if role is not None else {}
+    return figures
+
+
+def install(app: Celery) -> None:
+    """Add the steps and the worker's option to the app."""
+    app.steps["worker"].update((Manners, PersistStep, BeatStep))
+    app.user_options["worker"].add(
+        click.Option(["--persist"], is_flag=True, help="Write results from Kafka to Postgres, in a thread of its own.")
+    )

@@ -1,0 +1,114 @@
+"""
+What the persist loop hands to the writer: rows, rejects and moves of offsets, each with the message it came from.
+
+Messages and rows are msgspec structs: they are made a hundred thousand times a second, five times cheaper than
+frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+# The end of a lost range that reaches to the end of a topic that is gone.
+UNKNOWN_END = 2**63 - 1
+
+Headers = Sequence[tuple[str, bytes | str | None]]
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A message as Kafka gave it. ``topic_id`` is the topic's own id, which changes when it is made again."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One row of binary COPY into results; its slot; and the message it was made from."""
+
+    data: bytes
+    scheduled_at: datetime
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A message that is no row. ``site_id`` and ``scheduled_at`` where its key and header tell them."""
+
+    message: Message
+    reason: str
+    error: str
+    site_id: UUID | None
+    scheduled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionKey:
+    """One partition of one life of a topic: how offsets are kept."""
+
+    cluster_id: str
+    topic: str
+    topic_id: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetMove:
+    """From the offset that Postgres must hold to the one after this batch."""
+
+    key: PartitionKey
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostRange:
+    """
+    Offsets from ``start`` up to, and without, ``end`` that Kafka no longer had.
+
+    ``why``: retention (its low mark had gone past them); truncated (its end lay before the offset asked for: an empty
+    range, and the partition is read from its low mark again); hole (it answered with a later offset, again and again);
+    topic_made_again (what an earlier topic of this name still had).
+    """
+
+    key: PartitionKey
+    start: int
+    end: int
+    why: str
+
+    @property
+    def offsets(self) -> int:
+        """How many; one where nobody knows."""
+        return 1 if self.end == UNKNOWN_END else self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLimits:
+    """
+    When rejects are too many, and how much of one is kept.
+
+    Args:
+        max_share: of the last 1,000 messages of a partition; from 1 on there is no limit.
+        max_value_bytes: of a value; None for all of it.
+    """
+
+    max_share: float = 1.0
+    max_value_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one transaction did. ``duplicates``: rows that were there already and stayed as they were."""
+
+    rows: int
+    duplicates: int
+    rejects: int
