@@ -8,7 +8,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 up: .venv/.up
 	@exec $(BIN)/wms up
 
-test: .venv/.dev
+# Some tests want programs that no package index has. Without them those are skipped, and say so; where CI is true they
+# would fail, so there the programs are installed first, where that can be done.
+PEERS := prometheus kcat
+.PHONY: peers
+peers:
+ifeq ($(CI),true)
+	-@for one in $(PEERS); do command -v $$one >/dev/null || missing=1; done; \
+	test -z "$$missing" || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends install $(PEERS) >/dev/null; }
+endif
+
+test: .venv/.dev peers
 	-@$(BIN)/wms fetch-kafka
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

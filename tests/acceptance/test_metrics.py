@@ -151,6 +151,9 @@ def test_every_role_says_what_the_site_and_postgres_saw(
         given_up = probed.sum("wms_probe_given_up_total")
         rest = wait_for_rows(settings, results, given_up)
         wait_until(lambda: scrape(at["persist"]).sum("wms_persist_lag_messages") == 0, 10, "no lag")
+        # Counted after the commit, which is what others see first.
+        wanted = sum(results.values()) + given_up
+        wait_until(lambda: scrape(at["persist"]).sum("wms_persist_rows_total") >= wanted, 10, "rows to be counted")
         kept = scrape(at["persist"])
         wait_until(lambda: scrape(at["persist"]).sum("wms_schema_version") >= 1, 10, "the schema's version")
         wait_until(lambda: scrape(at["persist"]).sum("wms_database_partitions_ahead_seconds") > 0, 10, "partitions")
@@ -166,7 +169,7 @@ def test_every_role_says_what_the_site_and_postgres_saw(
     assert sum(results.values()) + given_up >= sent.sum("wms_beat_sends_total", queue="probe")
     assert abs(looked.sum("wms_clock_offset_seconds")) < 0.5
     assert looked.has("wms_queue_oldest_age_seconds")
-    check_persist(kept, server, rows=sum(results.values()) + given_up)
+    check_persist(kept, server, rows=wanted)
     assert server.url("/ping") not in persist.said()
 
 

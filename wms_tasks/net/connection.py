@@ -44,19 +44,26 @@ class Way:
     max_body_bytes: int
 
 
-def _connect_one(address: Address, timeout_seconds: float, watch: Watch) -> socket.socket:
+def _socket_for(address: Address, timeout_seconds: float, watch: Watch) -> socket.socket:
     live = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         live.settimeout(timeout_seconds)
         live.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         watch.hold(live)
+    except BaseException:
+        live.close()
+        raise
+    return live
+
+
+def _connect_one(live: socket.socket, address: Address, watch: Watch) -> None:
+    try:
         live.connect(address.sockaddr)
         # What follows has all of the time that is left, not this address' share of it.
         live.settimeout(watch.remaining())
     except BaseException:
         live.close()
         raise
-    return live
 
 
 def _telling(error: OSError) -> int:
@@ -68,16 +75,21 @@ def _telling(error: OSError) -> int:
 
 def connect(addresses: Sequence[Address], watch: Watch, progress: Progress) -> socket.socket:
     """
-    A connection to the first of `addresses` that answers; its address is noted.
+    A connection to the first of `addresses` that answers; the phase and its address are noted.
 
     Raises:
         OSError: none did; the most telling of their errors.
     """
+    progress.enter(Phase.CONNECT)
     failures: list[OSError] = []
     tried = addresses[:MAX_ADDRESSES]
     for index, address in enumerate(tried):
         try:
-            live = _connect_one(address, watch.remaining() / (len(tried) - index), watch)
+            live = _socket_for(address, watch.remaining() / (len(tried) - index), watch)
+            if index == 0:
+                # Making a socket takes its time where many threads want Python's lock back after it.
+                progress.begin_again()
+            _connect_one(live, address, watch)
         except OSError as error:
             watch.check()
             failures.append(error)
@@ -109,9 +121,7 @@ class Connection(HTTPConnection):
         return chosen(way.guard.admit(found), way.ip)
 
     def _open(self) -> socket.socket:
-        addresses = self._addresses()
-        self.way.progress.enter(Phase.CONNECT)
-        return connect(addresses, self.way.watch, self.way.progress)
+        return connect(self._addresses(), self.way.watch, self.way.progress)
 
     def connect(self) -> None:
         """Resolve, connect and shake hands, each noted."""
@@ -125,7 +135,8 @@ class Connection(HTTPConnection):
         way.progress.enter(Phase.PROCESSING)
 
     def _read_through(self, live: Any, debuglevel: int = 0, method: str | None = None) -> http.client.HTTPResponse:
-        return Response(Reading(live, self.way.watch, self.way.max_body_bytes), debuglevel, method)
+        way = self.way
+        return Response(Reading(live, way.watch, way.progress, way.max_body_bytes), debuglevel, method)
 
 
 def close_quietly(thing: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wms_tasks.result import Certificate, Phases
@@ -29,6 +30,12 @@ class Hop:
 def sum_of(hops: tuple[Hop, ...]) -> Phases:
     """Each phase over all hops; None where no hop had it."""
     return Phases(**{name: _sum(hops, name) for name in Phases.__struct_fields__})
+
+
+def total_ms(hops: Sequence[Hop]) -> float:
+    """All phases of all hops. Our own work before, between and after them is no part of it."""
+    times = (getattr(hop.phases, name) for hop in hops for name in Phases.__struct_fields__)
+    return float(sum(time for time in times if time is not None))
 
 
 def _sum(hops: tuple[Hop, ...], name: str) -> float | None:

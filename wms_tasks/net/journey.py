@@ -10,13 +10,12 @@ from types import MappingProxyType
 
 from urllib3.response import BaseHTTPResponse
 
-from wms_tasks import clock
 from wms_tasks.net.adapter import send
 from wms_tasks.net.answer import Answer, Cancelled
 from wms_tasks.net.connection import Way, close_quietly
 from wms_tasks.net.guard import Guard
-from wms_tasks.net.hop import Hop
-from wms_tasks.net.progress import Phase, Progress
+from wms_tasks.net.hop import Hop, total_ms
+from wms_tasks.net.progress import Progress
 from wms_tasks.net.reasons import CLIENT_ERRORS, Failure, failure_of, timed_out
 from wms_tasks.net.redact import bare_url, one_line
 from wms_tasks.net.redirect import REDIRECTS, BadRedirect, Request, next_request
@@ -89,10 +88,6 @@ class Visit:
             self.failure = self._why(error)
             return None
 
-    def stopped(self) -> float:
-        """When the last byte was read, or the failure known; on clock.monotonic()."""
-        return self._progress.stop()
-
     def hop(self) -> Hop:
         """The notes of the way there."""
         return self._progress.hop(self.request.url, status_code=self.status_code, http_version=self._http_version)
@@ -103,10 +98,11 @@ class Visit:
         # Lines of the same name are one list (RFC 9110, 5.3).
         self.headers = MappingProxyType({name.lower(): value for name, value in response.headers.itermerged()})
         if self.status_code in REDIRECTS and "location" in self.headers and not self._is_final(self.status_code):
+            self._progress.all_read()
             return next_request(self.request, self.status_code, self._location(response))
-        self._progress.enter(Phase.TRANSFER)
+        self._progress.head_read()
         body = _read(response, self._limits.max_body_bytes + 1)  # one byte too many tells that there is more
-        self._progress.stop()
+        self._progress.all_read()
         self.truncated = len(body) > self._limits.max_body_bytes
         self.body = body[: self._limits.max_body_bytes] if self.truncated else body
         self.wire_bytes = response.tell()
@@ -138,7 +134,6 @@ class Journey:
         self._limits = limits
         self._watch = watch
         self._way = way
-        self._started = clock.monotonic()
         self._hops: list[Hop] = []
 
     def go(self, request: Request) -> Answer:
@@ -163,7 +158,7 @@ class Journey:
         return visit, following
 
     def _answer(self, visit: Visit) -> Answer:
-        elapsed_ms = None if visit.failure else 1000 * (visit.stopped() - self._started)
+        elapsed_ms = None if visit.failure else total_ms(self._hops)
         return Answer(
             url=visit.request.url,
             redirects=len(self._hops) - 1,

@@ -36,7 +36,7 @@ class Progress:
     ``tls_version`` is OpenSSL's name ("TLSv1.3"), None as long as it is not certain.
     """
 
-    __slots__ = ("_entered", "_stopped", "address", "chain", "phase", "tls_cipher", "tls_version")
+    __slots__ = ("_came", "_entered", "_stopped", "address", "chain", "phase", "tls_cipher", "tls_version")
 
     def __init__(self) -> None:
         self.phase = Phase.RESOLVE
@@ -45,15 +45,41 @@ class Progress:
         self.tls_cipher: str | None = None
         self.chain: Sequence[bytes] = ()
         self._entered: list[tuple[Phase, float]] = []
+        self._came: float | None = None
         self._stopped: float | None = None
 
     def enter(self, phase: Phase) -> None:
         """`phase` begins now, and the one before it ends."""
+        self._begin(phase, clock.monotonic())
+
+    def _begin(self, phase: Phase, at: float) -> None:
         self.phase = phase
-        self._entered.append((phase, clock.monotonic()))
+        self._entered.append((phase, at))
+
+    def begin_again(self) -> None:
+        """What was done in this phase so far was our own work: it begins now."""
+        self._entered[-1] = (self.phase, clock.monotonic())
+
+    def came(self, at: float) -> None:
+        """Some more of the answer, at this moment; it may have been read later."""
+        self._came = at
+
+    def head_read(self) -> None:
+        """The transfer began when the last bytes of the head came."""
+        self._begin(Phase.TRANSFER, self._last_came())
+
+    def all_read(self) -> None:
+        """The hop was over when the last bytes that were read came."""
+        if self._stopped is None:
+            self._stopped = self._last_came()
+
+    def _last_came(self) -> float:
+        """Never before the phase that is under way."""
+        at = clock.monotonic() if self._came is None else self._came
+        return max(at, self._entered[-1][1]) if self._entered else at
 
     def stop(self) -> float:
-        """The hop is over, or its failure is known; when that was. Only the first call counts."""
+        """The hop is over, or its failure is known; when that was. Only the first call counts, also of `all_read`."""
         if self._stopped is None:
             self._stopped = clock.monotonic()
         return self._stopped

@@ -12,6 +12,8 @@ import socket
 from email.message import Message
 from typing import Any
 
+from wms_tasks.net.arrival import Arrivals
+from wms_tasks.net.progress import Progress
 from wms_tasks.net.watch import Watch
 
 # Everything before the body, interim (1xx) answers included. curl stops at 300 KiB, most servers send under 8.
@@ -33,9 +35,11 @@ class WireTooLarge(http.client.HTTPException):
 class _Received(io.RawIOBase):
     """What the socket gives, until the watch ends or it grows too large. Closing it closes the connection."""
 
-    def __init__(self, raw: io.RawIOBase, watch: Watch, max_body_bytes: int) -> None:
-        self._raw = raw
+    def __init__(self, live: socket.socket, watch: Watch, progress: Progress, max_body_bytes: int) -> None:
+        self._raw = live.makefile("rb", buffering=0)  # only so that closing it closes the connection
+        self._arrivals = Arrivals(live, watch)
         self._watch = watch
+        self._progress = progress
         self._left = MAX_HEAD_BYTES
         self._max_body_bytes = max_body_bytes
         self._headers: Message | None = None
@@ -53,7 +57,8 @@ class _Received(io.RawIOBase):
         # Checked before, or a flood that is already in the kernel's buffer would be read on after the deadline; and
         # after, because a connection that was shut down reads as one that ended.
         self._watch.check()
-        got: int = self._raw.readinto(buffer)
+        got = self._arrivals.read_into(buffer)
+        self._progress.came(self._arrivals.last)
         if not got:
             self._watch.check()
         self._left -= got
@@ -81,8 +86,8 @@ class _Received(io.RawIOBase):
 class Reading:
     """Stands in for the socket where http.client asks for a file to read from."""
 
-    def __init__(self, live: socket.socket, watch: Watch, max_body_bytes: int) -> None:
-        self.received = _Received(live.makefile("rb", buffering=0), watch, max_body_bytes)
+    def __init__(self, live: socket.socket, watch: Watch, progress: Progress, max_body_bytes: int) -> None:
+        self.received = _Received(live, watch, progress, max_body_bytes)
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - socket's signature
         return io.BufferedReader(self.received)

@@ -13,6 +13,7 @@ from typing import Any, Never
 
 import click
 import msgspec
+import structlog
 from celery import Celery, bootsteps
 from celery.worker.control import inspect_command
 
@@ -26,6 +27,8 @@ from wms_tasks.roles.measure import begin_measuring
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
 
+log = structlog.get_logger()
+
 PULSE = "worker"
 _PULSE_ALLOWED_SECONDS = 60.0
 _AFTER_POOL = ("celery.worker.components:Pool",)
@@ -35,6 +38,16 @@ def _refuse(why: str) -> Never:
     """One line and exit 2, before anything has started."""
     print(f"worker: {why}", file=sys.stderr)  # noqa: T201 - the command line's answer
     raise SystemExit(2)
+
+
+def make_pools(app: Celery) -> None:
+    """
+    Celery makes its pools of broker connections at the first send, and sets their size after it has made them: of two
+    threads that send first at once, one may find them in use, and fails (kombu: "Can't shrink pool when in use").
+    In this order the size comes first. Nothing connects yet.
+    """
+    for pool in (app.pool, app.amqp.producer_pool):
+        log.debug("worker.pool_made", connections=pool.limit)
 
 
 def _green(worker: Any) -> bool:
@@ -84,6 +97,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         """Serve /healthz, /readyz and /metrics; without an event loop, the timer's thread is what can show life."""
+        make_pools(worker.app)
         if PROBE_QUEUE in worker.app.amqp.queues.consume_from:
             # Not where only the persist loop runs: it needs no Redis, and must not be restarted for want of it.
             HEALTH.expect(PULSE, allowed_seconds=_PULSE_ALLOWED_SECONDS)
