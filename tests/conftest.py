@@ -38,6 +38,17 @@ hypothesis_settings.register_profile("wms", deadline=None, suppress_health_check
 hypothesis_settings.load_profile("wms")
 
 
+# With several processes a file is one's work from its beginning to its end: the long ones come first, so that nobody
+# waits at the end for the one that has drawn the longest.
+FOLDERS = ("acceptance", "faults", "integration", "migration", "unit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole processes first, single functions last."""
+    root = Path(__file__).parent
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(root).parts[0]))
+
+
 @contextmanager
 def _needed() -> Iterator[None]:
     """A part that cannot be had: skip here, fail where CI=true."""

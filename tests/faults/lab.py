@@ -6,6 +6,7 @@ has it recovered, is everybody alive, is everything accounted for?
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,8 +141,9 @@ class Lab:
         longest_seconds = max(page.interval_seconds for page in self.sites.pages)
         limit_seconds = longest_seconds + self.system.settings.grace_seconds + 2 * CLOSING_TURN_SECONDS + READ_SECONDS
         ends_at = time.monotonic() + limit_seconds
+        begins = [one.slot.scheduled_at for one in self._expected(until, until)]
         wait_until(
-            lambda: time.monotonic() >= ends_at or self.system.dead() or self._all_rows(until),
+            lambda: time.monotonic() >= ends_at or self.system.dead() or self._count(begins) >= len(begins),
             limit_seconds + 10,
             "slots to be closed",
             every_seconds=1.0,
@@ -151,9 +153,20 @@ class Lab:
     def _expected(self, at: datetime, closed_until: datetime | None) -> tuple[Expected, ...]:
         return evidence.expected_slots(self.sites.pages, self.began_at, at, SLACK, closed_until)
 
-    def _all_rows(self, until: datetime) -> bool:
-        rows = {row.slot for row in evidence.read_tables(self.system.database_url).rows}
-        return all(one.slot in rows for one in self._expected(until, until))
+    def _count(self, begins: Sequence[datetime]) -> int:
+        """
+        Rows of the time from the first to the last of these slots; which slots they are is the judge's business.
+
+        Counted by Postgres: reading them each second would keep this process, in which the proxies and the sites are,
+        from passing anything on.
+        """
+        if not begins:
+            return 0
+        with psycopg.connect(self.system.database_url) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM wms.results WHERE scheduled_at BETWEEN %s AND %s", (min(begins), max(begins))
+            ).fetchone()
+        return int(row[0]) if row else 0
 
     def widen_last_outage(self, recovered_at: datetime) -> None:
         """The fault's effects lasted until then."""

@@ -22,9 +22,9 @@ from wms_tasks.net.fetch import Fetcher
 from wms_tasks.net.redirect import Request
 from wms_tasks.net.watch import Watch, Watchdog
 
-LATE_SECONDS = 0.1
+LATE_SECONDS = 0.3
 # Between the kernel's note and our own look at the clock, on a busy machine.
-SLACK_SECONDS = 0.05
+SLACK_SECONDS = 0.1
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="no other system notes when a segment came")
 
@@ -150,6 +150,7 @@ def test_a_response_time_does_not_hold_how_late_we_read(tls: bool, monkeypatch: 
         fetcher = Fetcher(ssl_context=lambda: trusting)
         found = fetcher.fetch(Request(method="GET", url=local.url("/")), deadline_seconds=10, guard=ON_LOOPBACK)
     assert found.body == b"ok"
-    assert found.elapsed_ms is not None
-    assert found.elapsed_ms < 1000 * LATE_SECONDS
-    assert found.hops[0].phases.processing_ms + found.hops[0].phases.transfer_ms < 1000 * LATE_SECONDS
+    phases = found.hops[0].phases
+    assert phases.processing_ms is not None
+    assert phases.transfer_ms is not None
+    assert phases.processing_ms + phases.transfer_ms < 1000 * LATE_SECONDS
