@@ -20,7 +20,7 @@ endif
 
 test: .venv/.dev peers
 	-@$(BIN)/wms fetch-kafka
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 faults: .venv/.dev
 	$(BIN)/python -m tests.faults --lanes 4 --document

@@ -17,7 +17,7 @@ import trustme
 from tests.guards import ON_LOOPBACK
 from tests.servers import LocalServer, answer
 from tests.waiting import wait_until
-from wms_tasks.net.arrival import Arrivals
+from wms_tasks.net.arrival import Arrivals, note_arrivals
 from wms_tasks.net.fetch import Fetcher
 from wms_tasks.net.redirect import Request
 from wms_tasks.net.watch import Watch, Watchdog
@@ -34,6 +34,7 @@ def connected(tls: bool) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A server's end and a client's end, over TCP, shaken hands."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname(), timeout=5)
+        note_arrivals(client)
         server, _ = listening.accept()
     if tls:
         authority = trustme.CA()
@@ -47,6 +48,18 @@ def connected(tls: bool) -> Iterator[tuple[socket.socket, socket.socket]]:
         thread.join()
     with server, client:
         yield server, client
+
+
+@pytest.fixture(autouse=True, scope="module")
+def noting() -> None:
+    """Until the kernel does; it begins a moment after the first socket of the machine asks for it."""
+
+    def is_noted() -> bool:
+        with connected(False) as (server, client):
+            server.sendall(b"some")
+            return len(client.recvmsg(10, 64)[1]) == 1
+
+    wait_until(is_noted, 5, "a note of the kernel")
 
 
 def watching(seconds: float = 5.0) -> Watch:
@@ -73,16 +86,27 @@ def read_late(arrivals: Arrivals, send: Callable[[], object], client: socket.soc
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_it_is_when_they_came_not_when_they_were_read(tls: bool) -> None:
     with connected(tls) as (server, client):
-        arrivals = Arrivals(client, watching())
+        arrivals = Arrivals(client, watching(), time.monotonic())
         for _ in range(3):
             sent_at, read_at = read_late(arrivals, lambda: server.sendall(b"some more"), client)
             assert sent_at - 0.001 <= arrivals.last <= sent_at + SLACK_SECONDS < read_at
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_an_answer_that_was_here_before_anybody_looked(tls: bool) -> None:
+    with connected(tls) as (server, client):
+        since = time.monotonic()
+        server.sendall(b"here already")
+        pass_time(LATE_SECONDS)
+        arrivals = Arrivals(client, watching(), since)
+        assert arrivals.read_into(memoryview(bytearray(4096))) > 0
+        assert since <= arrivals.last <= since + SLACK_SECONDS
+
+
 def test_what_comes_before_the_answer_over_tls_is_not_the_answer() -> None:
     """A TLS 1.3 server sends session tickets first, which are read with the answer and came long before it."""
     with connected(True) as (server, client):
-        arrivals = Arrivals(client, watching())
+        arrivals = Arrivals(client, watching(), time.monotonic())
         poll = select.poll()
         poll.register(client.fileno(), select.POLLIN)
         assert poll.poll(5000), "the tickets"
@@ -107,7 +131,7 @@ def test_a_wall_clock_that_is_set_meanwhile(tls: bool, step_seconds: int, monkey
     """Then it is when they were read, as it would be without the kernel's note."""
     truth = time.time_ns
     with connected(tls) as (server, client):
-        arrivals = Arrivals(client, watching())
+        arrivals = Arrivals(client, watching(), time.monotonic())
         monkeypatch.setattr(time, "time_ns", lambda: truth() + step_seconds * 1_000_000_000)
         sent_at, read_at = read_late(arrivals, lambda: server.sendall(b"some"), client)
         assert sent_at + LATE_SECONDS <= arrivals.last <= read_at
@@ -116,14 +140,14 @@ def test_a_wall_clock_that_is_set_meanwhile(tls: bool, step_seconds: int, monkey
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_the_end_is_told(tls: bool) -> None:
     with connected(tls) as (server, client):
-        arrivals = Arrivals(client, watching())
+        arrivals = Arrivals(client, watching(), time.monotonic())
         server.close()
         assert arrivals.read_into(memoryview(bytearray(10))) == 0
 
 
 def test_time_that_is_up_ends_the_wait_over_tls() -> None:
     with connected(True) as (_, client):
-        arrivals = Arrivals(client, watching(0.05))
+        arrivals = Arrivals(client, watching(0.05), time.monotonic())
         with pytest.raises(TimeoutError):
             arrivals.read_into(memoryview(bytearray(10)))
 

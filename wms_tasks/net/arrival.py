@@ -5,7 +5,7 @@ A thread that waits for a server wakes when a processor and Python's lock have t
 of milliseconds late, all of which would count as the site's. Linux notes when it took each segment in (SO_TIMESTAMPNS,
 socket(7); for TCP since 4.14). Where nobody notes that, it is the moment at which we had read.
 
-Used by reading.py only.
+Used by connection.py and reading.py.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from wms_tasks import clock
 from wms_tasks.net.watch import Watch
 
+_IS_NOTED = sys.platform == "linux"
 # Linux's number of it on all that Python has wheels for; the socket module does not name it.
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 _SPACE = socket.CMSG_SPACE(_TIMESPEC.size)
+_Note = tuple[int, int, bytes]
 # What a note may lie before the bytes that came earlier: two clocks are read one after the other.
 _SLACK_SECONDS = 0.001
 # Looked at without being taken or copied; shared by all, since nothing is ever written into it.
@@ -33,32 +37,49 @@ _SCRATCH = bytearray(64 * 1024)
 _LOOK = socket.MSG_PEEK | getattr(socket, "MSG_TRUNC", 0)
 
 
-def _noted_by_kernel(live: socket.socket) -> bool:
-    if sys.platform != "linux":
-        return False
-    try:
+def _ask_kernel(live: socket.socket) -> None:
+    with suppress(OSError):  # an emulated Linux; then it is as elsewhere
         live.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    except OSError:  # an emulated Linux; then it is as elsewhere
-        return False
-    return True
+
+
+@lru_cache(maxsize=1)
+def _asking() -> socket.socket:
+    """
+    A socket that asks for as long as the process lives. Linux notes nothing while nobody asks, and begins a moment
+    after the first one does; with only a probe's own sockets asking, it would begin and end with each.
+    """
+    kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    _ask_kernel(kept)
+    return kept
+
+
+def note_arrivals(live: socket.socket) -> None:
+    """
+    Ask the kernel to; before anything is sent, since an answer may be here before we look for it.
+
+    Raises:
+        OSError: the process may open no more files.
+    """
+    if _IS_NOTED:
+        _asking()
+        _ask_kernel(live)
 
 
 class Arrivals:
     """
     Reads `live`, plain or TLS, and knows on clock.monotonic() when what was read last had come: ``last``.
 
-    Takes over `live`: nothing is sent over it any more.
+    Takes over `live`: nothing is sent over it any more. ``since``: nothing of the answer can have come before that.
     """
 
-    __slots__ = ("_is_noted", "_live", "_tls", "_watch", "last")
+    __slots__ = ("_live", "_tls", "_watch", "last")
 
-    def __init__(self, live: socket.socket, watch: Watch) -> None:
+    def __init__(self, live: socket.socket, watch: Watch, since: float) -> None:
         self._live = live
-        self._tls = live if isinstance(live, ssl.SSLSocket) else None
+        self._tls = live if _IS_NOTED and isinstance(live, ssl.SSLSocket) else None
         self._watch = watch
-        self._is_noted = _noted_by_kernel(live)
-        self.last = clock.monotonic()
-        if self._tls is not None and self._is_noted:
+        self.last = since
+        if self._tls is not None:
             # So that a read that finds half a record, or a session ticket, comes back and the rest is seen to come.
             self._tls.settimeout(0.0)
 
@@ -69,16 +90,14 @@ class Arrivals:
         Raises:
             OSError: the connection failed; TimeoutError: or the time is up.
         """
-        if not self._is_noted:
-            got = self._live.recv_into(buffer)
-        elif self._tls is None:
-            got, notes, _, _ = self._live.recvmsg_into([buffer], _SPACE)
-            if got:
-                self.last = self._when(notes)
-                return got
-        else:
+        if self._tls is not None:
             return self._decrypt_into(self._tls, buffer)
-        self.last = clock.monotonic()
+        notes: Sequence[_Note] = ()
+        if isinstance(self._live, ssl.SSLSocket):
+            got = self._live.recv_into(buffer)
+        else:
+            got, notes, _, _ = self._live.recvmsg_into([buffer], _SPACE)
+        self.last = self._when(notes)
         return got
 
     def _decrypt_into(self, tls: ssl.SSLSocket, buffer: Any) -> int:
@@ -103,12 +122,12 @@ class Arrivals:
             _, notes, _, _ = socket.socket.recvmsg_into(tls, [_SCRATCH], _SPACE, _LOOK)
             self.last = self._when(notes)
 
-    def _when(self, notes: Sequence[tuple[int, int, bytes]]) -> float:
+    def _when(self, notes: Sequence[_Note]) -> float:
         """On clock.monotonic(); now where the note can be no time of this answer: the wall clock was set meanwhile."""
         now = clock.monotonic()
         for _, kind, content in notes:
             if kind == _SO_TIMESTAMPNS and len(content) == _TIMESPEC.size:
                 seconds, nanoseconds = _TIMESPEC.unpack(content)
                 at: float = now - (time.time_ns() - seconds * 1_000_000_000 - nanoseconds) / 1e9
-                return at if self.last - _SLACK_SECONDS <= at <= now else now
+                return max(at, self.last) if self.last - _SLACK_SECONDS <= at <= now else now
         return now

@@ -17,6 +17,7 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection
 
+from wms_tasks.net.arrival import note_arrivals
 from wms_tasks.net.guard import Guard
 from wms_tasks.net.progress import Phase, Progress
 from wms_tasks.net.reading import Reading, Response
@@ -49,6 +50,7 @@ def _socket_for(address: Address, timeout_seconds: float, watch: Watch) -> socke
     try:
         live.settimeout(timeout_seconds)
         live.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        note_arrivals(live)
         watch.hold(live)
     except BaseException:
         live.close()

@@ -48,6 +48,11 @@ class Progress:
         self._came: float | None = None
         self._stopped: float | None = None
 
+    @property
+    def since(self) -> float:
+        """When the phase under way began."""
+        return self._entered[-1][1]
+
     def enter(self, phase: Phase) -> None:
         """`phase` begins now, and the one before it ends."""
         self._begin(phase, clock.monotonic())

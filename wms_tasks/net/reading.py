@@ -37,7 +37,7 @@ class _Received(io.RawIOBase):
 
     def __init__(self, live: socket.socket, watch: Watch, progress: Progress, max_body_bytes: int) -> None:
         self._raw = live.makefile("rb", buffering=0)  # only so that closing it closes the connection
-        self._arrivals = Arrivals(live, watch)
+        self._arrivals = Arrivals(live, watch, progress.since)
         self._watch = watch
         self._progress = progress
         self._left = MAX_HEAD_BYTES
