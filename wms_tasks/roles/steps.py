@@ -24,6 +24,7 @@ from wms_tasks.health_server import serve_health
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
 from wms_tasks.ready import READY
 from wms_tasks.roles.measure import begin_measuring
+from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
 
@@ -89,6 +90,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def create(self, worker: Any) -> Manners:
         """The step itself is what starts. What a probe needs is imported now, or the first slots would wait for it."""
+        thin_out()
         if str(worker.pool_cls.__module__).endswith(".prefork"):
             metrics.BOARD.children.expect()
         if PROBE_QUEUE in worker.app.amqp.queues.consume_from:

@@ -1,0 +1,67 @@
+"""Celery's copies of tracebacks: the lines are named, the bulk is not copied, another process can read them."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from billiard import einfo
+
+from wms_tasks.roles.tracebacks import thin_out
+
+
+@pytest.fixture(autouse=True)
+def thin() -> Iterator[None]:
+    """As in a worker."""
+    usual = einfo._Frame.Code
+    thin_out()
+    yield
+    einfo._Frame.Code = usual
+
+
+def fail() -> None:
+    raise ValueError("what went wrong")
+
+
+def info_of_a_failure() -> einfo.ExceptionInfo:
+    try:
+        fail()
+    except ValueError:
+        return einfo.ExceptionInfo()
+    raise AssertionError
+
+
+def formatted(info: einfo.ExceptionInfo) -> str:
+    """As a log shows it."""
+    return "".join(traceback.format_tb(info.tb))
+
+
+def test_every_line_is_named() -> None:
+    text = formatted(info_of_a_failure())
+    assert "in info_of_a_failure" in text
+    assert 'raise ValueError("what went wrong")' in text
+
+
+def test_another_process_can_read_it() -> None:
+    info = info_of_a_failure()
+    assert formatted(pickle.loads(pickle.dumps(info))) == formatted(info)
+
+
+def test_the_bulk_is_not_copied() -> None:
+    """billiard's own takes some 100 bytes for each instruction of each function on the way."""
+    body = "\n".join(f"    x{n} = {n} + len('')" for n in range(2000))
+    names: dict[str, object] = {}
+    exec(f"def long():\n    raise ValueError\n{body}\n", names)
+    long = names["long"]
+    assert callable(long)
+    try:
+        long()
+    except ValueError as error:
+        tracemalloc.start()
+        einfo.Traceback(error.__traceback__)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 50_000
