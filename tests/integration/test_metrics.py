@@ -24,7 +24,8 @@ from wms_tasks.broker import connect_redis
 from wms_tasks.errors import NotPublished
 from wms_tasks.names import HOUSEKEEPING_QUEUE, MAKE_PARTITIONS_TASK
 from wms_tasks.publish import Publisher
-from wms_tasks.roles.measure import look_at_queues, look_at_schema, look_at_space, ready_at
+from wms_tasks.roles.measure import look_at_queues, ready_at
+from wms_tasks.roles.measure_store import look_at_schema, look_at_space
 from wms_tasks.settings import Settings
 from wms_tasks.store.housekeep import make_partitions
 from wms_tasks.topic import ensure_topic

@@ -20,7 +20,7 @@ from wms_tasks import metrics
 from wms_tasks.instruments.board import Board
 from wms_tasks.instruments.kinds import BulkHistogram, Counter, Gauge, Histogram, Instrument
 from wms_tasks.result import Phases
-from wms_tasks.roles.measure import partitions_ahead_seconds
+from wms_tasks.roles.measure_store import partitions_ahead_seconds
 
 UNITS = ("_seconds", "_bytes", "_messages", "_sites", "_info", "_held", "_state", "_version")
 LABELS = {

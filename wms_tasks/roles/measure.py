@@ -12,29 +12,21 @@ import base64
 import binascii
 import json
 import threading
-from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
-import psycopg
 import redis
 import structlog
 
 from wms_tasks import clock, metrics
 from wms_tasks.broker import connect_redis
-from wms_tasks.errors import WmsError
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
 from wms_tasks.settings import Settings
-from wms_tasks.store.connect import session
-from wms_tasks.store.migrate import migration_status
-from wms_tasks.store.partitions import partition_days
-from wms_tasks.store.space import Space, forecast, space
 
 log = structlog.get_logger()
 
 EVERY_SECONDS = 5.0
 STORE_EVERY_SECONDS = 60.0
-_STORE_LIMIT_SECONDS = 20.0
-_DAY_SECONDS = 86_400
 _EXACT_WITHIN_SECONDS = 0.2
 _QUEUES = (PROBE_QUEUE, HOUSEKEEPING_QUEUE)
 
@@ -96,51 +88,6 @@ def _show_queues(found: Iterable[tuple[str, int, bytes | None]], now: datetime) 
     metrics.QUEUE_OLDEST.replace(ages)
 
 
-def look_at_schema(settings: Settings) -> None:
-    """The number of the newest migration applied."""
-    try:
-        with session(settings, "metrics") as connection:
-            numbers = [int(one.migration_id[:4]) for one in migration_status(connection) if one.applied_at is not None]
-    except (WmsError, psycopg.Error, ValueError):
-        metrics.SCHEMA.replace({})
-    else:
-        metrics.SCHEMA.set(max(numbers, default=0))
-
-
-def look_at_space(settings: Settings) -> bool:
-    """Partitions made ahead, what a day of results takes, and what is left of the disk; whether today has one."""
-    try:
-        with session(settings, "metrics", limit_seconds=_STORE_LIMIT_SECONDS) as connection:
-            days, found = partition_days(connection), space(connection)
-    except (WmsError, psycopg.Error):
-        for gauge in (metrics.PARTITIONS_AHEAD, *_SPACE):
-            gauge.replace({})
-        return False
-    ahead_seconds = partitions_ahead_seconds(days, clock.utcnow())
-    metrics.PARTITIONS_AHEAD.set(ahead_seconds)
-    _show_space(found, settings.retention_days)
-    return ahead_seconds > 0
-
-
-def partitions_ahead_seconds(days: Collection[date], now: datetime) -> float:
-    """From now to the end of the last day that has a partition, as all between them have; 0 or less: not today."""
-    end = now.date()
-    while end in days:
-        end += timedelta(days=1)
-    return (datetime.combine(end, time(), UTC) - now).total_seconds()
-
-
-_SPACE = (metrics.DATABASE_BYTES, metrics.DATABASE_DAY, metrics.DATABASE_FREE, metrics.DATABASE_FULL)
-
-
-def _show_space(found: Space, retention_days: int) -> None:
-    ahead = forecast(found, clock.utcnow().date(), retention_days)
-    full_in_seconds = None if ahead.days_until_full is None else ahead.days_until_full * _DAY_SECONDS
-    values = (found.database_bytes, ahead.bytes_a_day, found.free_bytes, full_in_seconds)
-    for gauge, value in zip(_SPACE, values, strict=True):
-        gauge.replace({} if value is None else {(): value})
-
-
 class _Measuring:
     """The thread."""
 
@@ -170,14 +117,20 @@ class _Measuring:
             try:
                 look_at_queues(client, settings.key_prefix)
                 if metrics.PERSIST in self._roles and clock.monotonic() >= store_at:
-                    look_at_schema(settings)
                     # At the start there is no schema yet, or no partition: the next look comes soon.
-                    store_at = clock.monotonic() + (STORE_EVERY_SECONDS if look_at_space(settings) else 0)
+                    store_at = clock.monotonic() + (STORE_EVERY_SECONDS if self._look_at_store(settings) else 0)
                 for look in self._also:
                     look()
             except Exception:  # the thread must outlive whatever a service answers; what it counts is no slot
                 log.exception("measure.failed")
             pause.wait(EVERY_SECONDS)
+
+    def _look_at_store(self, settings: Settings) -> bool:
+        # Imported by the role that has a database only: for the others it would be 9 MB that they never use.
+        from wms_tasks.roles.measure_store import look_at_schema, look_at_space
+
+        look_at_schema(settings)
+        return look_at_space(settings)
 
 
 _MEASURING = _Measuring()
