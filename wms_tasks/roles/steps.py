@@ -24,6 +24,7 @@ from wms_tasks.health_server import serve_health
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
 from wms_tasks.ready import READY
 from wms_tasks.roles.measure import begin_measuring
+from wms_tasks.roles.memory import begin_giving_back
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
@@ -100,6 +101,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, worker: Any) -> None:
         """Serve /healthz, /readyz and /metrics; without an event loop, the timer's thread is what can show life."""
         make_pools(worker.app)
+        begin_giving_back()
         if PROBE_QUEUE in worker.app.amqp.queues.consume_from:
             # Not where only the persist loop runs: it needs no Redis, and must not be restarted for want of it.
             HEALTH.expect(PULSE, allowed_seconds=_PULSE_ALLOWED_SECONDS)
