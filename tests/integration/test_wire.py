@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer
-from fastavro import parse_schema, schemaless_writer
+from fastavro import schemaless_writer
 from structlog.testing import capture_logs
 
 from tests.persisting import count, query, running, slots, wait_for_rows
@@ -23,7 +24,8 @@ from tests.results import FULL
 from tests.waiting import wait_until
 from wms_tasks.cli import wms
 from wms_tasks.codec import registry as registry_module
-from wms_tasks.codec.avro_schema import current
+from wms_tasks.codec import wire as wire_module
+from wms_tasks.codec.avro_schema import by_fingerprint, current, read_schema
 from wms_tasks.codec.envelope import AVRO, headers_of
 from wms_tasks.codec.framing import single_object
 from wms_tasks.codec.wire import Encoded, WireReader, WireWriter
@@ -162,15 +164,16 @@ def test_a_message_of_an_unknown_version_is_kept_and_replayed(
     """Of a newer schema, or of an id nobody knows: never misread; once it can be read, it becomes its row."""
     ensure_topic(settings)
     avro = changed(settings, wire_format="avro", schema_registry_url=double.url)
-    newer = current().tree
-    newer["fields"].append({"name": "region", "type": "string", "default": "", "doc": "Of a later release."})
+    tree = current().tree
+    tree["fields"].append({"name": "region", "type": "string", "default": "", "doc": "Of a later release."})
+    newer = read_schema(json.dumps(tree))
     results = slots(20)
     messages = written(settings, results[2:])
     datum = BytesIO()
     fields = msgspec.to_builtins(results[0], builtin_types=(type(results[0].due_at), type(results[0].site_id)))
-    schemaless_writer(datum, parse_schema(newer), fields | {"region": "eu"})
+    schemaless_writer(datum, newer.parsed, fields | {"region": "eu"})
     headers = headers_of(results[0], AVRO)
-    messages.append((results[0], (b"\xc3\x01" + b"\x11" * 8 + datum.getvalue(), headers)))
+    messages.append((results[0], (single_object(newer.fingerprint) + datum.getvalue(), headers)))
     messages.append((results[1], (b"\x00\x00\x00\x00\x05" + written(avro, results[1:2])[0][1][0][5:], headers)))
     put(settings, messages)
     with running(avro):
@@ -178,7 +181,7 @@ def test_a_message_of_an_unknown_version_is_kept_and_replayed(
         wait_for_rows(settings, 2, "rejects")
     reasons = query(settings, "SELECT reason, error, scheduled_at IS NOT NULL FROM wms.rejects ORDER BY error")
     assert [(reason, slot) for reason, _, slot in reasons] == [("undecodable", True)] * 2
-    assert "does not know, fingerprint 1111111111111111" in reasons[0][1]
+    assert f"does not know, fingerprint {newer.fingerprint[::-1].hex()}" in reasons[0][1]
     assert "has no schema 5" in reasons[1][1]
 
     while double.put(OURS.replace("Who probed.", f"Who probed, {len(double.schemas)}.")) < 5:
@@ -189,6 +192,14 @@ def test_a_message_of_an_unknown_version_is_kept_and_replayed(
     answer = CliRunner().invoke(wms, ["rejects", "replay", "--all"])
     assert "1 stored, 1 still rejected" in answer.output
     assert count(settings) == 19
+
+    # A release that has the newer schema.
+    monkeypatch.setattr(wire_module, "by_fingerprint", lambda: {**by_fingerprint(), newer.fingerprint: newer})
+    answer = CliRunner().invoke(wms, ["rejects", "replay", "--all"])
+    assert "1 stored, 0 still rejected" in answer.output
+    rows = query(settings, "SELECT site_id, scheduled_at FROM wms.results ORDER BY scheduled_at, site_id")
+    assert rows == sorted(((one.site_id, one.scheduled_at) for one in results), key=itemgetter(1, 0))
+    assert count(settings, "rejects") == 0
 
 
 def test_publishing_waits_for_a_registry_that_is_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
