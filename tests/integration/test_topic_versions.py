@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
-from tests.persisting import count, query, send, slots, wait_for_rows
+from tests.persisting import count, query, slots
 from tests.registry import registry
 from tests.waiting import wait_until
 from wms_tasks.codec import json_codec
@@ -32,6 +33,9 @@ from wms_tasks.result import SCHEMA_VERSION, Result
 from wms_tasks.roles.persist import PersistRole
 from wms_tasks.settings import Settings
 from wms_tasks.topic import ensure_topic
+
+# Between two slots of the workers.
+PAUSE_SECONDS = 0.02
 
 
 def as_v2(fields: Fields) -> Fields:
@@ -74,24 +78,83 @@ def in_avro(result: Result, schema_id: int) -> bytes:
     return confluent(schema_id) + datum.getvalue()
 
 
-def send_v2(settings: Settings, messages: Sequence[tuple[bytes, bytes]]) -> None:
-    """Content type and value of each, into the topic of v2."""
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    for content_type, value in messages:
-        producer.produce(settings.of_topic_version(2).topic, value, headers=[("content-type", content_type)])
-    assert producer.flush(20) == 0
+class Workers:
+    """
+    Publish slot after slot from a thread, whatever persist does: old ones to v1, new ones to v2, in JSON and in Avro.
+    Every fourth slot is tried by one of each.
+    """
+
+    def __init__(self, settings: Settings, schema_id: int) -> None:
+        self.published: list[Result] = []
+        self.twice = 0
+        self._topics = settings.topic, settings.of_topic_version(2).topic
+        self._schema_id = schema_id
+        self._old, self._ending, self._lock = True, threading.Event(), threading.Lock()
+        self._producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+        self._thread = threading.Thread(target=self._work, name="workers")
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Until the end of the block; all is in Kafka then."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._ending.set()
+            self._thread.join(20)
+        assert not self._thread.is_alive()
+        assert self._producer.flush(20) == 0
+
+    def upgrade_the_last(self) -> None:
+        """Nothing is written to v1 from here on, and what was is in Kafka."""
+        with self._lock:
+            self._old = False
+            assert self._producer.flush(20) == 0
+
+    def _work(self) -> None:
+        while not self._ending.wait(PAUSE_SECONDS):
+            with self._lock:
+                self._publish(*slots(1, first=len(self.published)))
+
+    def _publish(self, result: Result) -> None:
+        turn = len(self.published) % 4
+        if self._old and turn in {0, 1}:
+            self._send(0, JSON, json_codec.encode(result))
+        if turn in {1, 2} or (turn == 0 and not self._old):
+            self._send(1, JSON, in_json(result))
+        if turn == 3:
+            self._send(1, AVRO, in_avro(result, self._schema_id))
+        self.twice += turn == 1 and self._old
+        self.published.append(result)
+
+    def _send(self, which: int, content_type: bytes, value: bytes) -> None:
+        self._producer.produce(self._topics[which], value, headers=[("content-type", content_type)])
+        self._producer.poll(0)
 
 
-@contextmanager
-def persisting(settings: Settings, versions: str) -> Iterator[PersistRole]:
-    """The persist role, reading these versions."""
+def persist(stack: ExitStack, settings: Settings, versions: str) -> PersistRole:
+    """A persist role that reads these versions, and has partitions of each; it stops with the stack, if not before."""
     role = PersistRole(settings.model_copy(update={"topic_versions": versions}))
+    stack.callback(role.stop)
     role.start()
-    try:
-        wait_until(lambda: role.stats().state is State.RUNNING, 30, "all loops run")
-        yield role
-    finally:
-        role.stop()
+    wait_until(lambda: role.stats().state is State.RUNNING, 30, "all loops run")
+    return role
+
+
+def rows(settings: Settings) -> list[tuple[UUID, datetime]]:
+    """The slots that have a row, one for each row."""
+    return query(settings, "SELECT site_id, scheduled_at FROM wms.results ORDER BY site_id, scheduled_at")
+
+
+def repeated(settings: Settings) -> int:
+    """Messages that found their row there."""
+    return int(query(settings, "SELECT coalesce(sum(dropped), 0) FROM wms.redeliveries")[0][0])
+
+
+def wait_for_all(settings: Settings, published: Sequence[Result]) -> None:
+    """Until each of these, which are all so far, has its row; others may come meanwhile."""
+    wanted = {(one.site_id, one.scheduled_at) for one in published}
+    wait_until(lambda: wanted <= set(rows(settings)), 30, f"rows of {len(wanted)} slots", every_seconds=0.1)
 
 
 def test_what_is_written_is_the_version_of_the_record() -> None:
@@ -110,36 +173,41 @@ def test_each_version_has_its_topic_and_its_group() -> None:
 @pytest.mark.usefixtures("two")
 @pytest.mark.timeout(180)
 def test_a_new_version_is_rolled_out_without_a_stop(settings: Settings) -> None:
-    """Persist first, then workers one by one, then the old topic is let go: every slot is a row, once."""
-    results = slots(80)
-    with registry() as double:
+    """
+    Persist first, then workers one by one, then the old topic is let go: every slot is a row, once, though workers
+    publish all the time, and no persist worker stops before the next one reads.
+    """
+    topics = settings.topic, settings.of_topic_version(2).topic
+    for version in (1, 2):
+        ensure_topic(settings.of_topic_version(version))
+    with registry() as double, ExitStack() as stack:
         both = settings.model_copy(update={"schema_registry_url": double.url})
-        schema_id = double.put(json.dumps(v2_schema()))
+        workers = Workers(both, double.put(json.dumps(v2_schema())))
+        old = persist(stack, settings, "1")
+        with workers.working():
+            wait_until(lambda: old.stats().rows_written >= 20, 30, "rows of v1")
 
-        with persisting(settings, "1"):
-            send(settings, results[:20])
-            wait_for_rows(settings, 20)
-
-        with persisting(both, "1,2") as role:
+            new = persist(stack, both, "1,2")
+            assert old.stats().state is not State.STOPPED
             assert sorted(pulse.name for pulse in HEALTH.pulses()) == ["persist", "persist.v2"]
-            send(settings, results[20:40])
-            send_v2(settings, [(JSON, in_json(one)) for one in results[40:50]])
-            send_v2(settings, [(AVRO, in_avro(one, schema_id)) for one in results[50:60]])
-            # A worker's task that was tried again by one of the other version.
-            send_v2(settings, [(JSON, in_json(one)) for one in results[20:30]])
-            wait_for_rows(settings, 60)
-            wait_until(lambda: role.stats().duplicates == 10, 20, "the repeated ones")
-            topics = settings.topic, settings.of_topic_version(2).topic
-            assert role.stats().topic == ", ".join(topics)
-            assert role.stats().rows_written == 40
+            assert new.stats().topic == ", ".join(topics)
+            old.stop()
+            wait_for_all(settings, list(workers.published))
             assert [ends.topic for ends in all_ends(both.model_copy(update={"topic_versions": "1,2"}))] == [*topics]
 
-        with persisting(both, "2"):
-            send_v2(settings, [(AVRO, in_avro(one, schema_id)) for one in results[60:]])
-            wait_for_rows(settings, 80)
+            workers.upgrade_the_last()
+            wait_for_all(settings, list(workers.published))
+            wait_until(lambda: repeated(settings) == workers.twice, 20, "all of v1, also what v2 brought before")
+            last = persist(stack, both, "2")
+            assert new.stats().state is not State.STOPPED
+            new.stop()
+            wait_until(lambda: last.stats().rows_written >= 20, 30, "rows by the last one alone")
+        wait_for_all(settings, workers.published)
+    assert rows(settings) == sorted((one.site_id, one.scheduled_at) for one in workers.published)
+    assert repeated(settings) == workers.twice > 0
     assert HEALTH.pulses() == []
     times = query(settings, "SELECT DISTINCT response_time_ms, schema_version FROM wms.results")
-    assert times == [(results[0].response_time_ms, 1)]
+    assert times == [(workers.published[0].response_time_ms, 1)]
     assert (count(settings, "rejects"), count(settings, "lost_offsets")) == (0, 0)
 
 
