@@ -74,13 +74,15 @@ def everything_in_redis(url: str) -> str:
     return readable(repr(found).encode())
 
 
-def page(port: int, path: str) -> str:
-    """What an HTTP server of ours says there."""
+def page(port: int, path: str, *, login: str = "", status: int | None = 200) -> str:
+    """What an HTTP server of ours says there, with this status; None: with any."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
-        assert answer.status == 200, (path, answer.status)
-        return answer.read().decode("utf-8")
+        said = answer.read().decode("utf-8")
+        assert status in {answer.status, None}, (path, answer.status, said)
+        return said
     finally:
         connection.close()

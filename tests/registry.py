@@ -33,13 +33,17 @@ class _Error(Exception):
 
 
 class Registry:
-    """What it holds, and how it behaves. ``asked``: each request, as method and path."""
+    """
+    What it holds, and how it behaves. ``asked``: each request, as method and path. ``logins``: who may ask, anybody if
+    it is empty; ``logged_in``: who of them did.
+    """
 
     def __init__(self) -> None:
         self.schemas: list[str] = []
         self.subjects: dict[str, list[int]] = {}
         self.asked: list[str] = []
-        self.login: str | None = None
+        self.logins: set[str] = set()
+        self.logged_in: set[str] = set()
         self.broken = False
         self.url = ""
         self.first_id = 1
@@ -58,8 +62,7 @@ class Registry:
         """The answer's body."""
         path = unquote(path)
         self.asked.append(f"{method} {path}")
-        if self.login is not None and authorization != f"Basic {base64.b64encode(self.login.encode()).decode()}":
-            raise _Error(401, 401, "Unauthorized")
+        self._log_in(authorization)
         if self.broken:
             raise _Error(500, 50001, "Error in the backend data store")
         for pattern, handler in (
@@ -71,6 +74,12 @@ class Registry:
             if found := re.fullmatch(pattern, f"{method} {path}"):
                 return handler(found[1], body)
         raise _Error(404, 404, "HTTP 404 Not Found")
+
+    def _log_in(self, authorization: str | None) -> None:
+        known = {f"Basic {base64.b64encode(login.encode()).decode()}": login for login in self.logins}
+        if known and authorization not in known:
+            raise _Error(401, 401, "Unauthorized")
+        self.logged_in |= {known[authorization]} if authorization in known else set()
 
     def _register(self, subject: str, body: Any) -> Any:
         text = self._valid(body)

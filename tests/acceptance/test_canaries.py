@@ -1,6 +1,6 @@
 """
 A canary in every secret setting, header, url query and credential; the system runs, and fails in many ways; and no
-canary is where somebody could look: Redis, Kafka, Postgres, logs, /metrics, Flower, Sentry, spans.
+canary is where somebody could look: Redis, Kafka, Postgres, logs, /metrics and its neighbours, Flower, Sentry, spans.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.acceptance.orders import Left, order_for, send
 from tests.acceptance.processes import Role, Roles, roles
@@ -21,16 +22,29 @@ from tests.canary import everything_in_redis, page, postgres_user, readable, red
 from tests.faults.proxy import Proxy
 from tests.persisting import count
 from tests.ports import free_ports
-from tests.registry import registry
+from tests.registry import Registry, registry
 from tests.servers import LocalServer, failing
 from tests.sinks import OtlpSink, SentrySink
 from tests.waiting import wait_until
+from wms_tasks.codec.envelope import AVRO, CONTENT_TYPE
+from wms_tasks.codec.framing import confluent
 from wms_tasks.embedded.postgres import EmbeddedPostgres
-from wms_tasks.settings import Settings
+from wms_tasks.settings import PREFIX, Settings
 
-# In settings; each is looked for in every place.
-BROKER, DATABASE, HEARTBEAT, COLLECTOR = "canary-broker", "canary-database", "canary-heartbeat", "canary-collector"
-REGISTRY = "canary-registry"
+# What each setting that may hold a secret has in it; each is looked for in every place.
+CANARIES = {
+    "broker_url": "canary-broker",
+    "database_url": "canary-database",
+    "heartbeat_url": "canary-heartbeat",
+    "schema_registry_url": "canary-registry-url",
+    "schema_registry_auth": "canary-registry-auth",
+    "sentry_dsn": SentrySink.KEY,
+}
+HEARTBEAT = CANARIES["heartbeat_url"]
+REGISTRY_URL, REGISTRY_AUTH = f"url:{CANARIES['schema_registry_url']}", f"auth:{CANARIES['schema_registry_auth']}"
+# In variables that are not ours.
+COLLECTOR, FLOWER = "canary-collector", "canary-flower"
+FLOWER_LOGIN = f"watcher:{FLOWER}"
 # What sites refer to; the first three by WMS_SECRET_*, the last by a file.
 HEADER, PASSWORD, BEARER, FILE = "canary-header", "canary-password", "canary-bearer", "canary-file"
 # Written into the sites file in clear: what a site's spec needs travels in its orders, through Redis, and nowhere else.
@@ -38,8 +52,8 @@ QUERY, PLAIN = "canary-query", "canary-plain"
 # Written there by mistake; the file is refused.
 MISTAKEN = "canary-mistaken"
 NOWHERE = (
-    *(BROKER, DATABASE, HEARTBEAT, COLLECTOR, REGISTRY),
-    *(HEADER, PASSWORD, BEARER, FILE, MISTAKEN, SentrySink.KEY),
+    *CANARIES.values(),
+    *(COLLECTOR, FLOWER, HEADER, PASSWORD, BEARER, FILE, MISTAKEN),
 )
 IN_ORDERS = (QUERY, PLAIN)
 
@@ -75,6 +89,7 @@ class Stage:
     environ: dict[str, str]
     valkey: Proxy
     postgres: Proxy
+    schemas: Registry
     sentry: SentrySink
     otlp: OtlpSink
     site: LocalServer
@@ -88,8 +103,8 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
     (folder / "secrets" / "shop" / "token").write_text(FILE)
     ports = [int(url.rpartition(":")[2].partition("/")[0]) for url in (settings.broker_url, settings.database_url)]
     with (
-        redis_user(settings.broker_url, BROKER) as broker_url,
-        postgres_user(settings.database_url, DATABASE) as database_url,
+        redis_user(settings.broker_url, CANARIES["broker_url"]) as broker_url,
+        postgres_user(settings.database_url, CANARIES["database_url"]) as database_url,
         Proxy(ports[0]) as valkey,
         Proxy(ports[1]) as postgres,
         SentrySink() as sentry,
@@ -97,12 +112,12 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
         registry() as schemas,
         LocalServer({"/echo": echo, "/down": failing(503)}) as site,
     ):
-        schemas.login = f"wms:{REGISTRY}"
+        schemas.logins = {REGISTRY_URL, REGISTRY_AUTH}
         environ = {
             **wms_environ,
             "WMS_WIRE_FORMAT": "avro",
-            "WMS_SCHEMA_REGISTRY_URL": schemas.url,
-            "WMS_SCHEMA_REGISTRY_AUTH": schemas.login,
+            "WMS_SCHEMA_REGISTRY_URL": schemas.url.replace("//", f"//{REGISTRY_URL}@"),
+            "WMS_SCHEMA_REGISTRY_AUTH": REGISTRY_AUTH,
             **otlp.environ(),
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={COLLECTOR}",
             "WMS_BROKER_URL": with_port(broker_url, valkey.port),
@@ -119,7 +134,16 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
         }
         sites = folder / "sites.yaml"
         sites.write_text(SITES.format(echo=site.url("/echo"), down=site.url("/down"), query=QUERY, plain=PLAIN))
-        yield Stage(environ=environ, valkey=valkey, postgres=postgres, sentry=sentry, otlp=otlp, site=site, sites=sites)
+        yield Stage(
+            environ=environ,
+            valkey=valkey,
+            postgres=postgres,
+            schemas=schemas,
+            sentry=sentry,
+            otlp=otlp,
+            site=site,
+            sites=sites,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,30 +155,72 @@ class Running:
 
 
 def start(started: Roles) -> Running:
-    """All of them."""
+    """All of them. The persist worker logs in to the registry by its url, the probe worker by the setting for that."""
     ports = dict(zip(("beat", "worker", "persist", "flower"), free_ports(4), strict=True))
-    health = {name: {"WMS_HEALTH_PORT": str(port)} for name, port in ports.items() if name != "flower"}
-    flower = started.start("flower", f"--port={ports['flower']}", FLOWER_UNAUTHENTICATED_API="true")
-    persist = started.worker("--persist", **health["persist"])
-    worker = started.worker(**health["worker"])
-    beat = started.start("beat", **health["beat"])
+    metrics = {name: {"WMS_METRICS_PORT": str(port)} for name, port in ports.items() if name != "flower"}
+    flower = started.start("flower", f"--port={ports['flower']}", FLOWER_BASIC_AUTH=FLOWER_LOGIN)
+    persist = started.worker("--persist", WMS_SCHEMA_REGISTRY_AUTH="", **metrics["persist"])
+    worker = started.worker(**metrics["worker"])
+    beat = started.start("beat", **metrics["beat"])
     return Running(roles={"flower": flower, "persist": persist, "worker": worker, "beat": beat}, ports=ports)
 
 
-def break_everything(settings: Settings, on: Stage, running: Running) -> None:
-    """Redis and Postgres are lost and come back, a message is no order, and the sites file has a mistake in it."""
+def break_everything(settings: Settings, on: Stage, running: Running) -> list[str]:
+    """
+    Redis, Postgres and the registry are lost and come back, a message is no order, another has a schema that nobody
+    knows, and the sites file has a mistake in it. Returns what the persist worker said on /readyz meanwhile.
+    """
     send(settings, {**an_order(on), "due_at": "never"}, task_id="broken")
     wait_until(lambda: Left(settings).state("broken") == "FAILURE", 30, "a fault of ours")
     before = count(settings)
     on.postgres.down()
     running.roles["persist"].until_said("persist.postgres_away", 30)
+    waits_for = [waiting(running, "postgres")]
     on.postgres.heal()
     on.valkey.down()
     running.roles["worker"].until_said("worker.waiting_for_redis", 30)
     on.valkey.heal()
+    on.schemas.broken = True
+    put_of_unknown_schema(settings)
+    running.roles["persist"].until_said("registry.away", 30)
+    waits_for.append(waiting(running, "registry"))
+    on.schemas.broken = False
+    wait_until(lambda: count(settings, "rejects") == 1, 60, "what has no schema among the rejects")
     wait_until(lambda: count(settings) > before + 3, 60, "rows after the outages")
     on.sites.write_text(MISTAKE.format(mistaken=MISTAKEN))
     running.roles["beat"].until_said("sites.problem", 30)
+    return waits_for
+
+
+def waiting(running: Running, for_what: str) -> str:
+    """What /readyz of the persist worker says while it waits for this."""
+    at = running.ports["persist"]
+    waits = f'"waits_for":"{for_what}"'
+    return wait_until(lambda: (said := page(at, "/readyz", status=None)) and waits in said and said, 30, for_what)
+
+
+def put_of_unknown_schema(settings: Settings) -> None:
+    """A message in Avro, of an id that the registry does not have."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    producer.produce(settings.topic, confluent(99), headers=[(CONTENT_TYPE, AVRO)])
+    assert producer.flush(20) == 0
+
+
+def pages_of(running: Running) -> dict[str, str]:
+    """Whatever the processes show by HTTP, by place."""
+    at = running.ports
+    site_series = wait_until(lambda: (said := page(at["persist"], "/metrics/sites")) and "{" in said and said, 30)
+    tasks, workers = (
+        page(at["flower"], path, login=FLOWER_LOGIN) for path in ("/api/tasks?limit=1000", "/api/workers?refresh=1")
+    )
+    page(at["flower"], "/api/workers", status=401)
+    return {
+        "metrics": "\n".join(page(port, "/metrics") for port in at.values()),
+        "site series": site_series,
+        "health": "\n".join(page(at[name], "/healthz") for name in at if name != "flower"),
+        "readiness": "\n".join(page(at[name], "/readyz") for name in at if name != "flower"),
+        "Flower": f"{tasks}\n{workers}",
+    }
 
 
 def an_order(on: Stage) -> dict[str, Any]:
@@ -169,13 +235,12 @@ def test_no_canary_gets_out(
 ) -> None:
     """Every place was seen to hold what belongs there, and holds no canary; the orders in Redis only what they must."""
     with stage(settings, wms_environ, tmp_path) as on, roles(on.environ, tmp_path) as started:
+        assert [name for name, canary in CANARIES.items() if canary not in on.environ[f"{PREFIX}{name.upper()}"]] == []
         with everything_sent_to(settings.broker_url) as to_redis:
             running = start(started)
             wait_until(lambda: count(settings) >= 6 and count(settings, "sites") == 3, 120, "rows and sites")
-            break_everything(settings, on, running)
-            at = running.ports
-            pages = {name: page(at[name], "/metrics") for name in ("beat", "worker", "persist", "flower")}
-            flower = [page(at["flower"], path) for path in ("/api/tasks?limit=1000", "/api/workers?refresh=1")]
+            not_ready = break_everything(settings, on, running)
+            pages = pages_of(running)
             in_redis = everything_in_redis(settings.broker_url)
             for name in ("beat", "worker", "persist", "flower"):
                 running.roles[name].stop()
@@ -189,18 +254,19 @@ def test_no_canary_gets_out(
             "Redis, kept": in_redis,
             "Kafka": in_kafka(settings, at_least=6),
             "Postgres": in_postgres,
-            "metrics": "\n".join(pages.values()),
-            "Flower": "\n".join(flower),
+            **pages,
+            "readiness, waiting": "\n".join(not_ready),
             "Sentry": on.sentry.text(),
             "spans": on.otlp.text(),
             **{f"log of {name}": role.said() for name, role in running.roles.items()},
         }
-    # All of them were used: by the sites, the heartbeat and the collector.
+    # All of them were used: by the sites, the heartbeat, the collector and the registry.
     assert f"a {HEADER}" in sent["x-header"]
     assert f"Bearer {BEARER}" in sent["authorization"]
     assert PLAIN in sent["x-plain"]
     assert {f"/ping/{HEARTBEAT}?{HEARTBEAT}", f"/down?token={QUERY}"} <= asked
     assert {request.headers["x-api-key"] for request in on.otlp.seen} == {COLLECTOR}
+    assert on.schemas.logged_in == {REGISTRY_URL, REGISTRY_AUTH}
     # Of all that went wrong, services that are away are no faults of ours.
     assert set(on.sentry.kinds()) == {("wms.probe", "ValidationError"), ("sites.file_refused", "no exception")}
     # And each place was really read.
@@ -210,6 +276,10 @@ def test_no_canary_gets_out(
         "Kafka": "repeats",
         "Postgres": "repeats",
         "metrics": "wms_probe_duration_seconds",
+        "site series": "probe_success",
+        "health": '"persist"',
+        "readiness": '"persist"',
+        "readiness, waiting": "registry",
         "Flower": "wms.probe",
         "Sentry": "ValidationError",
         "spans": "persist.batch",
@@ -228,9 +298,7 @@ def test_no_canary_gets_out(
 
 def test_every_secret_setting_has_its_canary() -> None:
     """A setting that is kept out of `repr` gets a canary here, or this fails."""
-    secret = {name for name, field in Settings.model_fields.items() if not field.repr}
-    canaries = {"broker_url", "database_url", "heartbeat_url", "sentry_dsn"}
-    assert secret == canaries | {"schema_registry_url", "schema_registry_auth"}
+    assert set(CANARIES) == {name for name, field in Settings.model_fields.items() if not field.repr}
 
 
 def without_logins(said: bytes) -> str:

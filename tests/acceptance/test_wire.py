@@ -36,7 +36,7 @@ def test_it_waits_for_the_registry_and_goes_on(tmp_path: Path, settings: Setting
     try:
         wait_until(lambda: "registry.away" in log.read_text(), timeout_seconds=40, what="the registry is missed")
         with registry(port=registry_port) as double:
-            double.login = f"wms:{PASSWORD}"
+            double.logins = {f"wms:{PASSWORD}"}
             wait_until(lambda: rows(settings.database_url).count("up") >= 3, timeout_seconds=40, what="three rows")
             process.terminate()
             assert process.wait(timeout=20) == 0, log.read_text()

@@ -179,8 +179,8 @@ def test_what_answers_and_is_no_registry_is_away(double: Double) -> None:
 @pytest.mark.parametrize("how", ["setting", "url"])
 def test_a_login_is_sent(double: Double, how: str) -> None:
     """From its own setting or from the url, percent-encoded there."""
-    double.login = f"wms:{PASSWORD}"
-    login = {"schema_registry_auth": double.login}
+    double.logins = {f"wms:{PASSWORD}"}
+    login = {"schema_registry_auth": f"wms:{PASSWORD}"}
     if how == "url":
         login = {"schema_registry_url": double.url.replace("//", "//wms:s3cr3t-P%C3%A4ss%3Aword@")}
     assert WireWriter(settings_of(double, **login)).encode(RESULT)[0][:5] == b"\x00\x00\x00\x00\x01"
@@ -191,7 +191,7 @@ def test_a_login_that_is_refused_is_one_line_without_it(
     double: Double, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It names the setting to look at."""
-    double.login = "wms:another"
+    double.logins = {"wms:another"}
     login = {"schema_registry_auth": f"wms:{PASSWORD}"}
     if how == "url":
         login = {"schema_registry_url": double.url.replace("//", "//wms:s3cr3t-P%C3%A4ss%3Aword@")}
