@@ -2,8 +2,9 @@
 A schema registry for tests: an HTTP server with the part of Confluent's published REST interface that we use.
 
 A double, because no real registry (Karapace needs a Kafka of its own and a container) can be had by every test machine.
-It is held to the shapes of Confluent's API reference, which Karapace keeps too: paths, bodies, the media type, and
-errors as ``{"error_code", "message"}``. What no double can show, a release tries against docker-compose's Karapace.
+It is held to the shapes of Confluent's API reference, which Karapace keeps too: paths, bodies, the media types of both
+sides, errors as ``{"error_code", "message"}``, and schemas that are one where their JSON is. What no double can show, a
+release tries against docker-compose's Karapace.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,6 +27,9 @@ from tests.ports import free_port
 from wms_tasks.codec.compatibility import breaks
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+# What may be sent; and asked for, beside anything.
+SENT = {MEDIA_TYPE, "application/vnd.schemaregistry+json", "application/json", "application/octet-stream"}
+ASKED = {MEDIA_TYPE, "application/vnd.schemaregistry+json", "application/json", "application/*", "*/*"}
 
 
 class _Error(Exception):
@@ -50,13 +55,19 @@ class Registry:
 
     def put(self, text: str, subject: str = "other-value") -> int:
         """As if somebody had registered it; its id."""
-        if text not in self.schemas:
+        number = self._id_of(text)
+        if number is None:
             self.schemas.append(text)
-        number = self.schemas.index(text) + self.first_id
+            number = len(self.schemas) - 1 + self.first_id
         versions = self.subjects.setdefault(subject, [])
         if number not in versions:
             versions.append(number)
         return number
+
+    def _id_of(self, text: str) -> int | None:
+        """However it is spaced, and in whatever order its keys are; other words are another schema."""
+        trees = [json.loads(kept) for kept in self.schemas]
+        return trees.index(tree) + self.first_id if (tree := json.loads(text)) in trees else None
 
     def answer(self, method: str, path: str, body: Any, authorization: str | None) -> Any:
         """The answer's body."""
@@ -91,10 +102,11 @@ class Registry:
         text = self._valid(body)
         if subject not in self.subjects:
             raise _Error(404, 40401, f"Subject '{subject}' not found.")
-        if text not in self.schemas or self.schemas.index(text) + self.first_id not in self.subjects[subject]:
+        number = self._id_of(text)
+        if number is None or number not in self.subjects[subject]:
             raise _Error(404, 40403, "Schema not found")
-        number = self.schemas.index(text) + self.first_id
-        return {"subject": subject, "id": number, "version": self.subjects[subject].index(number) + 1, "schema": text}
+        kept = self.schemas[number - self.first_id]
+        return {"subject": subject, "id": number, "version": self.subjects[subject].index(number) + 1, "schema": kept}
 
     def _schema(self, schema_id: str, _: Any) -> Any:
         place = int(schema_id) - self.first_id
@@ -123,6 +135,15 @@ class Registry:
         return str(body["schema"])
 
 
+def _check_media(headers: Message, *, has_body: bool) -> None:
+    """As a registry does before it looks at anything else."""
+    if has_body and headers.get_content_type() not in SENT:
+        raise _Error(415, 415, "HTTP 415 Unsupported Media Type")
+    asked = {one.partition(";")[0].strip() for one in headers.get("Accept", "*/*").split(",")}
+    if asked.isdisjoint(ASKED):
+        raise _Error(406, 406, "HTTP 406 Not Acceptable")
+
+
 @contextmanager
 def registry(context: ssl.SSLContext | None = None, *, port: int | None = None) -> Iterator[Registry]:
     """Running on loopback until the end of the block; over TLS with a context."""
@@ -132,13 +153,11 @@ def registry(context: ssl.SSLContext | None = None, *, port: int | None = None) 
         protocol_version = "HTTP/1.1"
 
         def _any(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             try:
-                status, found = (
-                    200,
-                    held.answer(self.command, urlsplit(self.path).path, body, self.headers.get("Authorization")),
-                )
+                _check_media(self.headers, has_body=bool(body))
+                path, login = urlsplit(self.path).path, self.headers.get("Authorization")
+                status, found = 200, held.answer(self.command, path, json.loads(body) if body else None, login)
             except _Error as error:
                 status, found = error.status, error.body
             content = json.dumps(found).encode()

@@ -2,7 +2,7 @@
 Work done lately: each role's thread says ``did(name)`` after a round of real work; `/healthz` is 200 while all did.
 
 A process that is alive but stuck is what restarts are for, so "the broker answers" proves nothing here. Served by
-bootsteps.py and commands/; nothing in this module opens a socket.
+health_server.py, which each role starts; nothing in this module opens a socket.
 """
 
 from __future__ import annotations

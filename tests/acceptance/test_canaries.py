@@ -301,6 +301,15 @@ def test_every_secret_setting_has_its_canary() -> None:
     assert set(CANARIES) == {name for name, field in Settings.model_fields.items() if not field.repr}
 
 
+def test_without_a_login_flower_refuses_its_api(redis_url: str, tmp_path: Path) -> None:
+    """As `wms up` runs it: whoever reaches it may look, and stop nothing."""
+    (port,) = free_ports(1)
+    with roles({"WMS_ENV": "test", "WMS_BROKER_URL": redis_url}, tmp_path) as started:
+        started.start("flower", f"--port={port}", "--address=127.0.0.1").until_said("Connected to")
+        assert page(port, "/healthcheck") == "OK"
+        assert "FLOWER_UNAUTHENTICATED_API" in page(port, "/api/workers", status=401)
+
+
 def without_logins(said: bytes) -> str:
     """What MONITOR told, without the one command that has to hold the password."""
     lines = [line for line in said.splitlines() if not any(word in line.upper() for word in (b'"AUTH"', b'"ACL"'))]

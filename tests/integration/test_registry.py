@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from structlog.testing import capture_logs
 
 from tests.certificates import AUTHORITY, CA, SOON, in_front
 from tests.ports import free_port
+from tests.registry import MEDIA_TYPE, registry
 from tests.registry import Registry as Double
-from tests.registry import registry
 from tests.results import FULL, a_result
 from wms_tasks.codec import registry as module
 from wms_tasks.codec.avro_schema import current
@@ -85,6 +86,43 @@ def test_where_nothing_is_made_the_schema_must_be_there(double: Double, env: str
     assert double.schemas == []
     double.put(OURS, f"{env}.scraped-metrics.v1-value")
     assert writer.encode(RESULT)[0][:5] == b"\x00\x00\x00\x00\x01"
+
+
+def said_of(double: Double, method: str, path: str, *, text: str = OURS, **headers: str) -> tuple[int, Any]:
+    """Status and body of an answer to a client of whatever manners."""
+    connection = http.client.HTTPConnection(double.url.removeprefix("http://"), timeout=10)
+    try:
+        body = json.dumps({"schema": text}) if method == "POST" else None
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        assert answer.headers["Content-Type"] == MEDIA_TYPE
+        return answer.status, json.load(answer)
+    finally:
+        connection.close()
+
+
+def test_the_double_minds_media_types(double: Double) -> None:
+    """As a registry does: what is sent must be JSON, and said to be; what is asked for must be what it has."""
+    double.put(OURS, SUBJECT)
+    post, get = ("POST", f"/subjects/{SUBJECT}"), ("GET", "/schemas/ids/1")
+    sent = "text/plain", "application/xml", "application/json; charset=utf-8", MEDIA_TYPE
+    asked = "text/html", "application/json, */*;q=0.1"
+    assert said_of(double, *post) == (415, {"error_code": 415, "message": "HTTP 415 Unsupported Media Type"})
+    assert [said_of(double, *post, Content_Type=one)[0] for one in sent] == [415, 415, 200, 200]
+    assert [said_of(double, *get, Accept=one)[0] for one in asked] == [406, 200]
+    assert double.asked == [f"POST /subjects/{SUBJECT}"] * 2 + ["GET /schemas/ids/1"]
+
+
+def test_the_double_knows_a_schema_however_it_is_written(double: Double) -> None:
+    """Spaces and the order of keys are nothing; other words are another schema."""
+    double.put(OURS, SUBJECT)
+    same = json.dumps(dict(reversed(current().tree.items())), indent=2)
+    other = OURS.replace("Who probed.", "Who probed it.")
+    said = [
+        said_of(double, "POST", f"/subjects/{SUBJECT}/versions", text=one, Content_Type=MEDIA_TYPE)
+        for one in (same, other)
+    ]
+    assert said == [(200, {"id": 1}), (200, {"id": 2})]
 
 
 def test_a_reader_without_avro_settings_needs_only_the_registry(double: Double) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.results import a_result
+from wms_tasks import tracing
+from wms_tasks.codec.envelope import JSON, headers_of
 from wms_tasks.settings import PREFIX, Settings
 from wms_tasks.sites.file import load_sites
 
@@ -45,6 +48,29 @@ def test_settings_that_may_hold_a_password_are_marked(name: str) -> None:
     page = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 
     assert f"`{PREFIX}{name.upper()}` *(secret)*" in page
+
+
+def test_security_says_where_each_secret_setting_is() -> None:
+    """The table of secrets has all that are kept out of `repr`."""
+    _, _, table = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("| secret | is in | never in |")
+    secret = {f"{PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if not field.repr}
+    assert secret - set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.+?) \|", table, re.MULTILINE)))) == set()
+
+
+def test_the_contract_tells_every_header() -> None:
+    """Those that the codecs make, in their order, and the one of a trace."""
+    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| header | value |\n| --- | --- |\n")
+    told = re.findall(r"^\| (\S+) \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert told == [*(name for name, _ in headers_of(a_result(), JSON)), tracing.HEADER]
+
+
+def test_the_architecture_names_modules_that_exist() -> None:
+    """Each file in it, under wms_tasks/ or where it says."""
+    named = set(re.findall(r"`([\w/]+\.(?:py|sql))`", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")))
+    ours = [f"/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "wms_tasks").rglob("*.*")]
+    assert named
+    assert {one for one in named if not (ROOT / one).exists() and not any(n.endswith(f"/{one}") for n in ours)} == set()
 
 
 @pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)

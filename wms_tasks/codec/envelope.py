@@ -2,8 +2,8 @@
 What stands around a message's value: its headers. Pure; used by the codecs, and by persist, which reads the slot of a
 message whose value cannot be read.
 
-docs/contract.md promises them to other readers. What a trace is to be carried in (``traceparent``) belongs here too:
-`headers_of` is the one place where headers are made.
+docs/contract.md promises them to other readers. One more, `tracing.HEADER`, is no affair of a codec's: the producer
+(publish/producer.py) adds it to a message that belongs to a trace.
 """
 
 from __future__ import annotations
