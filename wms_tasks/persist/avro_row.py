@@ -2,9 +2,10 @@
 From Avro to a row for COPY without the record between them, for what nearly all messages are: an answer that was read,
 nothing unusual in it. Everything else is left to rows.py, which is the measure: whatever is made here is what it makes.
 
-Two things make it as fast as JSON, which a C library decodes. The schema has first what changes from slot to slot, most
-of it of a fixed length, so that one `struct` reads it. And it has last what stays the same for a site; those bytes are
-decoded once, by fastavro, and known by themselves from then on. Used by the loop's thread.
+Two things are to make it as fast as JSON, which a C library decodes; `make bench` compares them. The schema has first
+what changes from slot to slot, most of it of a fixed length, so that one `struct` reads it. And it has last what stays
+the same for a site; those bytes are decoded once, by fastavro, and known by themselves from then on. Used by the loop's
+thread.
 """
 
 from __future__ import annotations
