@@ -68,6 +68,17 @@ def test_the_page_is_what_both_parsers_take() -> None:
     assert "process_resident_memory_bytes" in plain
 
 
+def test_a_clock_that_is_ahead_takes_nothing_away() -> None:
+    """A sum that falls reads as a restart, and OpenMetrics forbids it."""
+    several = BulkHistogram("wms_test_ahead_seconds", "Test.", role="persist", edges=(1.0,))
+    several.observe_all([-3600.0, 2.0])
+    one = Histogram("wms_test_behind_seconds", "Test.", role="persist", edges=(1.0,), children=Board().children)
+    one.observe(-3600.0)
+    families = [family for each in (several, one) for family in each.collect()]
+    samples = [sample for family in families for sample in family.samples]
+    assert [sample.value for sample in samples if sample.name.endswith("_sum")] == [2.0, 0.0]
+
+
 def test_a_probe_pays_microseconds() -> None:
     """All that one probe counts, together; the least of many rounds, by the thread's own clock."""
 

@@ -117,8 +117,9 @@ class Histogram(_Kept):
         self.edges = tuple(edges)
 
     def observe(self, value: float, *labels: str) -> None:
-        """One more, of this value."""
-        (self._children.get(labels) or self._child(labels)).observe(value)
+        """One more, of this value; less than 0, of a clock that is behind another one, counts as 0."""
+        # A sum that falls reads as a restart.
+        (self._children.get(labels) or self._child(labels)).observe(max(0.0, value))
 
     def _make(self) -> Any:
         return prometheus_client.Histogram(self.name, self.text, tuple(self.labels), registry=None, buckets=self.edges)
@@ -137,8 +138,8 @@ class BulkHistogram(Instrument):
         self._sum = 0.0
 
     def observe_all(self, found: Iterable[float]) -> None:
-        """Each of these."""
-        ordered = sorted(found)
+        """Each of these; less than 0 counts as 0, as for `Histogram`."""
+        ordered = sorted(max(0.0, value) for value in found)
         ends = [0, *(bisect_right(ordered, edge) for edge in self.edges), len(ordered)]
         with self._lock:
             for place, (start, end) in enumerate(pairwise(ends)):
