@@ -18,7 +18,7 @@ from prometheus_client import ProcessCollector
 from wms_tasks.instruments.board import Board
 from wms_tasks.instruments.kinds import BulkHistogram, Counter, Gauge, Histogram
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
-from wms_tasks.result import Outcome, Phases, Reason
+from wms_tasks.result import MISSED_REASONS, NOT_ASKED_REASONS, Outcome, Phases, Reason, RejectReason
 
 # The roles; EVERY is what each process of ours has.
 EVERY, BEAT, WORKER, PERSIST = "every", "beat", "worker", "persist"
@@ -41,17 +41,9 @@ _DELAY = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 216
 
 _QUEUES = (PROBE_QUEUE, HOUSEKEEPING_QUEUE)
 _PHASES = tuple(name.removesuffix("_ms") for name in Phases.__struct_fields__)
-_MISSED_REASONS = (
-    Reason.SCHEDULER_DOWN,
-    Reason.BROKER_DOWN,
-    Reason.EXPIRED,
-    Reason.WORKER_LOST,
-    Reason.NOT_PUBLISHED,
-    Reason.REJECTED,
-    Reason.WORKER_TOO_OLD,
-    Reason.LOST_IN_KAFKA,
-    Reason.UNKNOWN,
-)
+_MISSED = tuple(reason for reason in Reason if reason in MISSED_REASONS)
+_ENDED = tuple(reason for reason in Reason if reason not in MISSED_REASONS)
+_ATTEMPTED = tuple(reason for reason in _ENDED if reason not in NOT_ASKED_REASONS)
 
 
 def _counter(name: str, text: str, role: str, *, task: bool = False, **labels: Collection[str]) -> Counter:
@@ -114,8 +106,8 @@ RESULTS = _counter(
     "wms_probe_results_total",
     "Slots that ended with a result which Kafka has confirmed; those given up are counted apart.",
     WORKER,
-    outcome=tuple(Outcome),
-    reason=tuple(Reason),
+    outcome=(Outcome.UP, Outcome.DOWN, Outcome.SKIPPED),
+    reason=_ENDED,
 )
 ATTEMPT_SECONDS = _histogram(
     "wms_probe_duration_seconds",
@@ -131,7 +123,7 @@ PHASE_SECONDS = _histogram(
     _PHASE,
     phase=_PHASES,
     outcome=(Outcome.UP, Outcome.DOWN),
-    reason=tuple(Reason),
+    reason=_ATTEMPTED,
 )
 RETRIES = _counter(
     "wms_probe_retries_total",
@@ -216,7 +208,7 @@ REJECTS = _counter(
     "wms_persist_rejects_total",
     "Messages stored as rejects.",
     PERSIST,
-    reason=("undecodable", "invalid", "unstorable", "no_partition", "too_new"),
+    reason=tuple(RejectReason),
 )
 DUPLICATES = _counter(
     "wms_persist_duplicates_total", "Messages whose row was there already; nothing was changed.", PERSIST
@@ -294,7 +286,7 @@ MISSED = _counter(
     "Slots closed as missed, where they are closed; not those that a probe worker gave up and told Kafka of.",
     PERSIST,
     task=True,
-    reason=_MISSED_REASONS,
+    reason=_MISSED,
 )
 HEARTBEATS = _counter("wms_heartbeat_calls_total", "Calls of WMS_HEARTBEAT_URL.", PERSIST, outcome=("ok", "failed"))
 

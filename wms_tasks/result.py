@@ -69,6 +69,33 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
 
 
+# Of missed slots, and where the site is not asked at all: no attempt ends for these.
+MISSED_REASONS = frozenset(
+    {
+        Reason.SCHEDULER_DOWN,
+        Reason.BROKER_DOWN,
+        Reason.EXPIRED,
+        Reason.WORKER_LOST,
+        Reason.NOT_PUBLISHED,
+        Reason.REJECTED,
+        Reason.WORKER_TOO_OLD,
+        Reason.LOST_IN_KAFKA,
+        Reason.UNKNOWN,
+    }
+)
+NOT_ASKED_REASONS = frozenset(
+    {Reason.ROBOTS, Reason.ROBOTS_UNREACHABLE, Reason.RATE_LIMITED, Reason.OFFLINE, Reason.SECRET}
+)
+
+
+class RejectReason(StrEnum):
+    """Why a message became no row; open when read, as `Reason` is."""
+
+    UNDECODABLE = "undecodable"
+    UNSTORABLE = "unstorable"
+    NO_PARTITION = "no_partition"
+
+
 class Certificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     The peer's certificate, verified or not. ``names`` are its DNS names and addresses; ``chain_expires_at`` is the

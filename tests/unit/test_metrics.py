@@ -19,9 +19,11 @@ from tests.samples import own
 from wms_tasks import metrics
 from wms_tasks.instruments.board import Board
 from wms_tasks.instruments.kinds import BulkHistogram, Counter, Gauge, Histogram, Instrument
-from wms_tasks.result import Phases
+from wms_tasks.probe.judge import TRANSIENT_REASONS
+from wms_tasks.result import Outcome, Phases, Reason, RejectReason
 from wms_tasks.roles.measure_store import partitions_ahead_seconds
 
+ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("_seconds", "_bytes", "_messages", "_sites", "_info", "_held", "_state", "_version")
 LABELS = {
     "version", "python", "thread", "queue", "outcome", "reason", "cause", "verdict", "source", "partition", "state",
@@ -31,6 +33,7 @@ LABELS = {
 NOT_LISTED = {"version", "python", "partition"}
 ALL = list(metrics.BOARD.instruments.values())
 PROBE_MAY_PAY_SECONDS = 15e-6
+WRITERS = [path for room in ("persist", "store") for path in sorted((ROOT / "wms_tasks" / room).glob("*.py"))]
 
 
 def values(board: Board) -> dict[str, float]:
@@ -52,6 +55,24 @@ def test_every_metric_says_what_it_is(one: Instrument) -> None:
     assert one.role in metrics.ROLES
     assert set(one.labels) <= LABELS
     assert {label for label, allowed in one.labels.items() if not allowed} <= NOT_LISTED
+
+
+def test_a_reason_is_a_label_only_where_it_is_written() -> None:
+    """A worker's results are never missed, and what no attempt ends for has no phases; none is lost between them."""
+    missed, ended, attempted = (
+        set(one.labels["reason"]) for one in (metrics.MISSED, metrics.RESULTS, metrics.PHASE_SECONDS)
+    )
+    assert (missed | ended, missed & ended) == (set(Reason), set())
+    assert set(Outcome) - set(metrics.RESULTS.labels["outcome"]) == {Outcome.MISSED}
+    assert ended - attempted == {"robots", "robots_unreachable", "rate_limited", "offline", "secret"}
+    assert attempted >= TRANSIENT_REASONS | {Reason.OK, Reason.SLOW, Reason.TLS_EXPIRING, Reason.BLOCKED_ADDRESS}
+
+
+@pytest.mark.parametrize("reason", metrics.REJECTS.labels["reason"])
+def test_every_reason_of_a_reject_has_a_writer(reason: str) -> None:
+    """One that nobody writes is a series that stays 0 for ever, and an entry of the runbook for nothing."""
+    member = f"RejectReason.{RejectReason(reason).name}"
+    assert any(member in path.read_text(encoding="utf-8") for path in WRITERS)
 
 
 def test_the_page_is_what_both_parsers_take() -> None:

@@ -12,6 +12,7 @@ from psycopg import Connection
 from wms_tasks import clock
 from wms_tasks.codec.wire import WireReader
 from wms_tasks.persist.rows import row_or_reject
+from wms_tasks.result import RejectReason
 from wms_tasks.settings import Settings
 from wms_tasks.store.message import Reject
 from wms_tasks.store.partitions import ensure_days, kept_days
@@ -47,5 +48,5 @@ def replay(connection: Connection[Any], settings: Settings, stored: StoredReject
     except psycopg.Error as error:
         if (why := refusal(error)) is None:
             raise
-        return f"unstorable: {why}"
+        return f"{RejectReason.UNSTORABLE}: {why}"
     return None

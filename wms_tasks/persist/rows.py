@@ -16,7 +16,7 @@ from wms_tasks.errors import CodecError
 from wms_tasks.persist.avro_row import AvroRows
 from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.persist.fits import Unstorable
-from wms_tasks.result import Result
+from wms_tasks.result import RejectReason, Result
 from wms_tasks.store.message import Message, Reject, Row
 
 # Begins every escape in JSON, that of NUL and those of what is not ASCII too. One byte, because to look for two takes
@@ -61,15 +61,15 @@ def _made_of(message: Message, wire: WireReader) -> tuple[Row | Reject, Result |
     try:
         result = wire.decode(message.value, message.headers)
     except CodecError as error:
-        return reject(message, "undecodable", error.message), None
+        return reject(message, RejectReason.UNDECODABLE, error.message), None
     try:
         data = copy_row(result, ascii_only=_is_ascii(message.value or b""))
     except Unstorable as error:
-        return reject(message, "unstorable", str(error)), result
+        return reject(message, RejectReason.UNSTORABLE, str(error)), result
     return Row(data, result.scheduled_at, message), result
 
 
-def reject(message: Message, reason: str, error: str) -> Reject:
+def reject(message: Message, reason: RejectReason, error: str) -> Reject:
     """A reject, with the slot it stands for where the message still tells it."""
     return Reject(
         message=message,

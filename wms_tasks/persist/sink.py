@@ -19,6 +19,7 @@ from psycopg import Connection
 from wms_tasks import clock
 from wms_tasks.errors import ServiceUnavailable
 from wms_tasks.persist.rows import reject
+from wms_tasks.result import RejectReason
 from wms_tasks.settings import Settings
 from wms_tasks.store import offsets
 from wms_tasks.store.connect import connect, first_line
@@ -159,7 +160,8 @@ class Sink:
 
     def _no_partition(self, row: Row) -> Reject:
         day = row.scheduled_at.date().isoformat()
-        return reject(row.message, "no_partition", f"results keeps no day {day}: its slot is too old or in the future")
+        why = f"results keeps no day {day}: its slot is too old or in the future"
+        return reject(row.message, RejectReason.NO_PARTITION, why)
 
     @contextmanager
     def _noticing(self) -> Iterator[Connection[Any]]:

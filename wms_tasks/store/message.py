@@ -14,6 +14,8 @@ from uuid import UUID
 
 import msgspec
 
+from wms_tasks.result import RejectReason
+
 # The end of a lost range that reaches to the end of a topic that is gone.
 UNKNOWN_END = 2**63 - 1
 
@@ -45,7 +47,7 @@ class Reject:
     """A message that is no row. ``site_id`` and ``scheduled_at`` where its key and header tell them."""
 
     message: Message
-    reason: str
+    reason: RejectReason
     error: str
     site_id: UUID | None
     scheduled_at: datetime | None

@@ -19,6 +19,7 @@ from psycopg.errors import UniqueViolation
 
 from wms_tasks import metrics
 from wms_tasks.errors import TooManyRejects
+from wms_tasks.result import RejectReason
 from wms_tasks.store import offsets
 from wms_tasks.store.binary_copy import blocks
 from wms_tasks.store.message import Headers, LostRange, Message, OffsetMove, Reject, RejectLimits, Row, Written
@@ -30,7 +31,7 @@ from wms_tasks.store.reject_limit import LAST_MESSAGES, too_many
 _DATA_CLASSES = ("22", "23")
 _INDEX_ROW_TOO_LARGE = "54000"
 
-MakeReject = Callable[[Message, str, str], Reject]
+MakeReject = Callable[[Message, RejectReason, str], Reject]
 
 _NO_LIMITS = RejectLimits()
 
@@ -131,7 +132,7 @@ def _store(
         if not _is_data_error(error):
             raise
         if len(rows) == 1:
-            refused.append(make_reject(rows[0].message, "unstorable", _why(error)))
+            refused.append(make_reject(rows[0].message, RejectReason.UNSTORABLE, _why(error)))
             return 0
     middle = len(rows) // 2
     return sum(_store(connection, half, refused, replaced, make_reject) for half in (rows[:middle], rows[middle:]))
