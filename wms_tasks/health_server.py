@@ -68,13 +68,22 @@ def readiness(health: Health, ready: Readiness) -> tuple[int, bytes]:
 
 def metrics_page(health: Health, accept: str) -> tuple[int, str, bytes]:
     """Status code, content type and body of /metrics."""
-    metrics.THREAD_IDLE.replace({(pulse.name,): pulse.age_seconds for pulse in health.pulses()})
+    metrics.THREAD_IDLE.replace(_idle(health))
     try:
         return 200, *metrics.BOARD.page(accept)
     except Exception:
         # A pool's child may be writing its first values; the next scrape has them. A fault of ours is seen as a gap.
         log.exception("metrics.page_failed")
         return 503, JSON, b"{}"
+
+
+def _idle(health: Health) -> dict[tuple[str, ...], float]:
+    """By role: of persist's loops, one for each version of the topic (``persist.v2``), the one that is longest idle."""
+    ages: dict[tuple[str, ...], float] = {}
+    for pulse in health.pulses():
+        role = (pulse.name.partition(".")[0],)
+        ages[role] = max(pulse.age_seconds, ages.get(role, 0.0))
+    return ages
 
 
 class _Handler(BaseHTTPRequestHandler):

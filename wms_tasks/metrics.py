@@ -65,7 +65,7 @@ def _gauge(name: str, text: str, role: str, **labels: Collection[str]) -> Gauge:
 BUILD = _gauge("wms_build_info", "This release and its Python; always 1.", EVERY, version=(), python=())
 THREAD_IDLE = _gauge(
     "wms_thread_idle_seconds",
-    "Since a thread of this process last did its work; what /healthz judges.",
+    "Since a thread of this process last did its work; what /healthz judges. Of several persist loops, the longest.",
     EVERY,
     thread=(BEAT, WORKER, PERSIST),
 )

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from wms_tasks import metrics
+from wms_tasks import clock, metrics
 from wms_tasks.health import HEALTH, Health
 from wms_tasks.health_server import answer, metrics_page, readiness, serve_health
 from wms_tasks.ready import READY, Readiness
@@ -103,3 +103,19 @@ def test_metrics_say_how_long_each_thread_has_been_idle() -> None:
     assert b'wms_thread_idle_seconds{thread="persist"}' in body
     health.forget("persist")
     assert b"wms_thread_idle_seconds{" not in metrics_page(health, "")[2]
+
+
+@pytest.mark.parametrize("silent", ["persist", "persist.v2"])
+def test_of_several_loops_the_one_that_is_longest_idle_counts(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each version of the topic has its loop, and the label one word for all: a hanging one must not hide behind it."""
+    metrics.BOARD.show(metrics.EVERY)
+    health, now = Health(), 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    for name in ("persist", "persist.v2"):
+        health.expect(name, allowed_seconds=60)
+    now += 130
+    for name in {"persist", "persist.v2"} - {silent}:
+        health.did(name)
+    page = metrics_page(health, "text/plain")[2].decode()
+    found = [line for line in page.splitlines() if line.startswith("wms_thread_idle_seconds{")]
+    assert found == ['wms_thread_idle_seconds{thread="persist"} 130.0']
