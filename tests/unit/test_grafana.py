@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.dashboards import FOLDER, POSTGRES, PROMETHEUS, ROOT, Query, dashboards, queries
-from tests.promql import known_names, names_in
+from tests.promql import known_names, names_in, promtool
 
 IN_PROMQL = [one for one in queries() if one.uid == PROMETHEUS]
 
@@ -26,6 +27,30 @@ def test_every_metric_in_a_dashboard_exists(query: Query) -> None:
     used = names_in(query.text) - {"ALERTS"}
     assert used - known_names() == set()
     assert used or "ALERTS" in query.text
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_what_persist_does_is_shown_for_any_number_of_loops(loops: int, tmp_path: Path) -> None:
+    """There is one for each version of the topic; the states that none is in are left out."""
+    (panel,) = (one.text for one in IN_PROMQL if one.panel == "What persist does")
+    states = {"running": loops, "stopped": 0}
+    test = {
+        "interval": "15s",
+        "input_series": [
+            {"series": f'wms_persist_state{{instance="a", state="{state}"}}', "values": f"{count}x4"}
+            for state, count in states.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": panel,
+                "eval_time": "1m",
+                "exp_samples": [{"labels": '{instance="a", state="running"}', "value": loops}],
+            }
+        ],
+    }
+    (tmp_path / "panel.yml").write_text(yaml.safe_dump({"tests": [test]}), encoding="utf-8")
+    checked = promtool("test", "rules", "panel.yml", folder=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("query", queries(), ids=lambda query: f"{query.dashboard}-{query.panel}")

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.promql import ROOT, known_names, names_in, rules
+from tests.promql import PROMETHEUS, ROOT, known_names, names_in, promtool, rules
 
-PROMETHEUS = ROOT / "ops" / "prometheus"
 RULE_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 ALERTS = [rule for rule in rules() if "alert" in rule]
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-
-
-def promtool(*arguments: object, folder: Path = PROMETHEUS) -> subprocess.CompletedProcess[str]:
-    """Run it, where it is installed; skip here, fail where CI=true."""
-    program = shutil.which("promtool")
-    if program is None:
-        reason = "promtool is not installed here (Debian's package prometheus): the rules' own tests are not run"
-        pytest.fail(reason, pytrace=False) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    command = [str(program), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
