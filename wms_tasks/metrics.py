@@ -219,7 +219,10 @@ REPLACED = _counter(
     PERSIST,
 )
 LOST_OFFSETS = _counter(
-    "wms_persist_lost_offsets_total", "Offsets that Kafka no longer had when they were to be read.", PERSIST
+    "wms_persist_lost_offsets_total",
+    "Offsets that Kafka no longer had when they were to be read; 1 where nobody knows how many: of a partition that "
+    "was truncated, or a topic that was made again.",
+    PERSIST,
 )
 WRITE_SECONDS = _histogram(
     "wms_persist_write_seconds", "One batch into Postgres, its commit included.", PERSIST, _DURATION

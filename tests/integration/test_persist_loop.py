@@ -19,7 +19,9 @@ from structlog.testing import capture_logs
 from tests.faults.proxy import Proxy
 from tests.persisting import count, query, running, send, site, slots, wait_for_rows
 from tests.results import a_result
+from tests.samples import own
 from tests.waiting import wait_until
+from wms_tasks import metrics
 from wms_tasks.codec import json_codec
 from wms_tasks.embedded.postgres import EmbeddedPostgres
 from wms_tasks.errors import TooManyRejects
@@ -238,11 +240,8 @@ def test_offsets_that_kafka_no_longer_has_are_named_and_left_behind(both: Settin
     admin = admin_client(both)
     for future in admin.delete_records(ends).values():
         future.result(10)
-    identity = topic_identity(admin, both.topic)
-    with psycopg.connect(both.database_url) as connection:
-        for partition in range(2):
-            row = (identity.cluster_id, both.topic, identity.topic_id, partition)
-            connection.execute("INSERT INTO wms.offsets VALUES (%s, %s, %s, %s, 1)", row)
+    stored_up_to(both, 1)
+    before = own(metrics.LOST_OFFSETS).sum("wms_persist_lost_offsets_total")
     with capture_logs() as logs, running(both) as loop:
         wait_for_rows(both, 30)
         send(both, slots(10, first=40))
@@ -251,8 +250,29 @@ def test_offsets_that_kafka_no_longer_has_are_named_and_left_behind(both: Settin
     assert {(one["partition"], one["asked"]) for one in events(logs, "persist.offsets_lost")} == {(0, 1), (1, 1)}
     lost = "SELECT topic, partition, first_offset, end_offset, why FROM wms.lost_offsets ORDER BY partition"
     assert query(both, lost) == [(both.topic, partition, 1, 5, "retention") for partition in range(2)]
-    assert stats.lost_offsets == 8
+    assert stats.lost_offsets == own(metrics.LOST_OFFSETS).sum("wms_persist_lost_offsets_total") - before == 8
     assert query(both, "SELECT sum(next_offset) FROM wms.offsets") == [(50,)]
+
+
+def test_a_partition_that_ends_before_what_is_stored_is_read_again_and_counted(both: Settings) -> None:
+    """As after an unclean election: the range is empty, and still it is not passed over in silence."""
+    send(both, slots(40))
+    stored_up_to(both, 1000)
+    before = own(metrics.LOST_OFFSETS).sum("wms_persist_lost_offsets_total")
+    with running(both):
+        wait_for_rows(both, 40)
+    lost = "SELECT first_offset, end_offset, why FROM wms.lost_offsets"
+    assert query(both, lost) == [(1000, 1000, "truncated")] * 2
+    assert own(metrics.LOST_OFFSETS).sum("wms_persist_lost_offsets_total") - before == 2
+
+
+def stored_up_to(settings: Settings, next_offset: int) -> None:
+    """Postgres holds this offset of both partitions."""
+    identity = topic_identity(admin_client(settings), settings.topic)
+    with psycopg.connect(settings.database_url) as connection:
+        for partition in range(2):
+            row = (identity.cluster_id, settings.topic, identity.topic_id, partition, next_offset)
+            connection.execute("INSERT INTO wms.offsets VALUES (%s, %s, %s, %s, %s)", row)
 
 
 def test_a_topic_made_again_is_read_from_its_beginning(both: Settings) -> None:

@@ -38,7 +38,7 @@ class PartitionStats:
 class PersistStats:
     """
     Since the loop began. ``duplicates``: redelivered messages whose row was there already. ``lost_offsets``: what Kafka
-    no longer had.
+    no longer had, 1 where nobody knows how many.
 
     ``last_end_to_end_seconds``: from its slot to its row, of the oldest slot in the last batch.
     """

@@ -89,8 +89,8 @@ class LostRange:
 
     @property
     def offsets(self) -> int:
-        """How many; one where nobody knows."""
-        return 1 if self.end == UNKNOWN_END else self.end - self.start
+        """How many; one where nobody knows, so that it is counted all the same."""
+        return 1 if self.end == UNKNOWN_END else max(1, self.end - self.start)
 
 
 @dataclass(frozen=True, slots=True)
