@@ -134,9 +134,9 @@ RETRIES = _counter(
 GIVEN_UP = _counter(
     "wms_probe_given_up_total",
     "Slots this worker had to give up: expired in the queue, too late when begun, never confirmed by Kafka, or of a "
-    "newer release, of which no worker took them.",
+    "newer release, of which no worker took them; in_hand: an attempt before had left a result, which ends the slot.",
     WORKER,
-    cause=("expired", "too_late", "unpublished", "too_old"),
+    cause=("expired", "too_late", "unpublished", "too_old", "in_hand"),
 )
 LATENESS = _histogram(
     "wms_probe_lateness_seconds",
@@ -286,7 +286,8 @@ SITE_SERIES = _gauge(
 )
 MISSED = _counter(
     "wms_ledger_missed_total",
-    "Slots closed as missed, where they are closed; not those that a probe worker gave up and told Kafka of.",
+    "Slots closed as missed, where they are closed; not those that a probe worker gave up, which counts them, unless "
+    "only their result was lost on its way to Kafka.",
     PERSIST,
     task=True,
     reason=_MISSED,

@@ -16,13 +16,15 @@ from tests.acceptance.processes import Roles, roles
 from tests.ledgers import missed
 from tests.persisting import query, running, wait_for_rows
 from tests.ports import free_ports
+from tests.samples import own, scrape
 from tests.servers import LocalServer, answer, slow
 from tests.waiting import wait_until
-from wms_tasks import clock
+from wms_tasks import clock, metrics
 from wms_tasks.codec import json_codec
 from wms_tasks.fill import decide
 from wms_tasks.fill.decide import Here
 from wms_tasks.fill.missed import unpublished_key
+from wms_tasks.ledger.close import drain_unpublished
 from wms_tasks.schedule.entries import SiteEntry
 from wms_tasks.settings import Settings
 from wms_tasks.sites.file import load_sites
@@ -76,33 +78,42 @@ def test_what_a_worker_writes_down_of_a_message_that_expired(settings: Settings,
         with redis.Redis.from_url(settings.broker_url) as client:
             index = f"{settings.key_prefix}unacked_index"
             client.zadd(index, dict.fromkeys(client.zrange(index, 0, -1), 0), xx=True)
-        started.worker("-c", "1")
+        (port,) = free_ports(1)
+        started.worker("-c", "1", WMS_METRICS_PORT=str(port))
         with running(settings):
             wait_for_rows(settings, 3)
+        given_up = scrape(port).by("wms_probe_given_up_total", "cause")
     assert rows(settings) == {
         "held": ("missed", "worker_lost"),
         "never": ("missed", "expired"),
         "in hand": ("skipped", "robots"),
     }
+    assert given_up == {("expired",): 2, ("in_hand",): 1}
     assert server.count("/") == 0
 
 
 @pytest.mark.slow
 def test_a_worker_that_cannot_publish_writes_that_down(settings: Settings, started: Roles) -> None:
-    """Kafka is away for the whole slot, and for the message that expires: both are in Redis' list, each once."""
+    """Kafka is away for the whole slot, and for the message that expires: both are in Redis' list, and counted once."""
     with LocalServer({"/": answer()}) as server, redis.Redis.from_url(settings.broker_url) as client:
         send(settings, order_for("expires", server.url("/"), seconds=0.5), task_id="expires")
         until(clock.utcnow() + timedelta(seconds=0.6))
-        started.worker(WMS_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_ports(1)[0]}")
+        nobody, port = free_ports(2)
+        started.worker(WMS_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{nobody}", WMS_METRICS_PORT=str(port))
         send(settings, order_for("answers", server.url("/"), seconds=3.0), task_id="answers")
         key = unpublished_key(settings)
         wait_until(lambda: client.llen(key) == 2, 20, "both written down")
         told = {one.site_name: one for one in map(json_codec.decode, client.lrange(key, 0, -1))}
+        page = scrape(port)
     assert {name: (one.outcome, one.reason) for name, one in told.items()} == {
         "answers": ("missed", "not_published"),
         "expires": ("missed", "expired"),
     }
     assert told["answers"].status_code is told["answers"].started_at is None
+    assert page.by("wms_probe_given_up_total", "cause") == {("expired",): 1, ("unpublished",): 1}
+    before = own(metrics.MISSED)
+    assert drain_unpublished(settings) == 2
+    assert own(metrics.MISSED).sum("wms_ledger_missed_total") - before.sum("wms_ledger_missed_total") == 1
 
 
 def write_sites(folder: Path, url: str) -> Path:

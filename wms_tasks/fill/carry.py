@@ -89,7 +89,7 @@ def _work(task: Task, order: Order) -> None:
     if isinstance(step, Again):
         _send_again(task, step)
     if isinstance(step, TooLate):
-        metrics.GIVEN_UP.inc("too_late")
+        missed.count(order, "too_late")
         log.warning("probe.too_late")
         _give_up(order, step)
     _end(task, order, step.result)
@@ -101,7 +101,7 @@ def _leave(task: Task, order: NewerOrder) -> Never:
     _say_too_old(order.why)
     if isinstance(step, Again):
         _resend(task, step)
-    metrics.GIVEN_UP.inc("too_old")
+    missed.count(order, "too_old")
     log.warning("probe.worker_too_old")
     _give_up(order, step)
 

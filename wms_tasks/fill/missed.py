@@ -15,6 +15,7 @@ import msgspec
 import redis
 import structlog
 
+from wms_tasks import metrics
 from wms_tasks.broker import connect_redis
 from wms_tasks.codec import json_codec
 from wms_tasks.fill import decide
@@ -43,6 +44,7 @@ def expired(request: Any) -> None:
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         log.error("probe.order_unreadable", task_id=request.id, error=str(error))
         return
+    count(order, "expired")
     redelivered = bool((request.delivery_info or {}).get("redelivered"))
     write_down(decide.left_in_queue(order, redelivered=redelivered, here=_here()))
 
@@ -50,6 +52,11 @@ def expired(request: Any) -> None:
 def too_late(order: Order, reason: Reason) -> None:
     """The slot was over when its message was begun, or is about to be without a worker that knows all of it."""
     write_down(decide.too_late(order, reason, _here()))
+
+
+def count(order: Order, cause: str) -> None:
+    """This worker gives the slot up; it is missed unless an attempt before has left a result in hand."""
+    metrics.GIVEN_UP.inc(cause if order.in_hand is None else "in_hand")
 
 
 def write_down(result: Result) -> None:

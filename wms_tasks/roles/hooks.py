@@ -24,7 +24,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from wms_tasks import metrics, sentry, tracing
+from wms_tasks import sentry, tracing
 from wms_tasks.errors import ServiceUnavailable, TopicMissingError
 from wms_tasks.log import configure_logging, log_what_python_prints
 from wms_tasks.names import PROBE_TASK
@@ -77,7 +77,6 @@ def _on_revoked(sender: Any, request: Any = None, expired: bool = False, **_: An
     if expired and getattr(sender, "name", None) == PROBE_TASK:
         from wms_tasks.fill import missed
 
-        metrics.GIVEN_UP.inc("expired")
         missed.expired(request)
 
 
