@@ -52,7 +52,9 @@ Where `WMS_METRICS_PORT` is set, every role answers `/metrics` on it, beside `/h
 text form, or OpenMetrics where the scraper asks for it. `wms up` does on loopback, at `WMS_UP_METRICS_PORT`. (They were
 `WMS_HEALTH_PORT` and so on before 0.3.0; those names still count, with a warning.) A process shows the
 metrics of its own roles, those under *every role*, and the usual `process_*` (of the main process, where a pool
-forks). The others are right whatever the pool: what forked children count is gathered.
+forks). Counters and histograms are right whatever the pool: what forked children count is gathered. Gauges are the main
+process's own, so `wms_probe_network_state`, which only the children know, is absent under prefork; there
+`wms_probe_network_checks_total{verdict="offline"}` grows for as long as a worker is offline.
 
 Labels come from closed sets: what concerns one site is in Postgres, and on a page of its own (below). A counter begins
 at 0 if it has one label at most; a gauge is absent while its value is not known, so alert on `absent(…)` too.
