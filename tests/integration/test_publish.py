@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psutil
@@ -11,8 +13,9 @@ import pytest
 from confluent_kafka import Consumer, Message
 from structlog.testing import capture_logs
 
+from tests.samples import own
 from tests.waiting import wait_until
-from wms_tasks import clock
+from wms_tasks import clock, metrics
 from wms_tasks.codec import json_codec
 from wms_tasks.embedded.kafka import EmbeddedKafka
 from wms_tasks.errors import NotPublished
@@ -23,6 +26,8 @@ from wms_tasks.sites.record import site_id_for
 from wms_tasks.topic import ensure_topic
 
 SLOT = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+Errors = Callable[[], dict[tuple[str, ...], float]]
 
 
 @pytest.fixture
@@ -118,6 +123,45 @@ def test_a_topic_that_is_missing_is_an_error(kafka_bootstrap: str) -> None:
     publisher = Publisher(settings)
     with pytest.raises(NotPublished):
         publisher.publish(result(), timeout_seconds=3.0)
+    publisher.close()
+
+
+@pytest.fixture
+def errors() -> Errors:
+    """How many results Kafka did not confirm since the test began, by reason."""
+    name = "wms_publish_errors_total"
+    before = Counter(own(metrics.PUBLISH_ERRORS).by(name, "reason"))
+    return lambda: dict(Counter(own(metrics.PUBLISH_ERRORS).by(name, "reason")) - before)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """No Kafka, and a librdkafka that tries for a second."""
+    monkeypatch.setattr("wms_tasks.publish.producer.DELIVERY_TIMEOUT_SECONDS", 1.0)
+    return Settings(env="test", kafka_bootstrap_servers="127.0.0.1:1")
+
+
+def test_what_nobody_waits_for_is_counted_when_kafka_was_not_heard(impatient: Settings, errors: Errors) -> None:
+    """By librdkafka's own time limit, as for those who wait."""
+    publisher = Publisher(impatient)
+    failed = threading.Event()
+    publisher.publish_soon(result(), failed.set)
+    with pytest.raises(NotPublished, match="timed out"):
+        publisher.publish(result(), timeout_seconds=10)
+    assert failed.wait(10)
+    assert errors() == {("timeout",): 2}
+    publisher.close()
+
+
+def test_what_nobody_waits_for_is_counted_at_a_stop(impatient: Settings, errors: Errors) -> None:
+    """And not again when librdkafka gives it up."""
+    publisher = Publisher(impatient)
+    failed: list[bool] = []
+    publisher.publish_soon(result(), lambda: failed.append(True))
+    assert publisher.hurry(0.0) == 1
+    assert (failed, errors()) == ([True], {("stopping",): 1})
+    wait_until(lambda: publisher._queued() == 0, 10, "librdkafka's word")
+    assert (failed, errors()) == ([True], {("stopping",): 1})
     publisher.close()
 
 

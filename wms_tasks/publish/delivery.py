@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 import structlog
 from confluent_kafka import KafkaError, Message
 
+from wms_tasks import metrics
+
 log = structlog.get_logger()
+
+
+def reason_of(error: KafkaError) -> str:
+    """What the metric calls librdkafka's report; that it gave a message up by itself is no broker's refusal."""
+    return "timeout" if error.code() == KafkaError._MSG_TIMED_OUT else "refused"
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +49,10 @@ class Delivery:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Unawaited(Delivery):
-    """One that nobody waits for: ``failed`` is called, at most once, when Kafka said no or was not heard in time."""
+    """
+    One that nobody waits for: ``failed`` is called, at most once, when Kafka said no or was not heard in time. Counts
+    that itself.
+    """
 
     failed: Callable[[], None]
     ended: Callable[[Delivery], None]
@@ -51,9 +61,13 @@ class Unawaited(Delivery):
         """librdkafka's callback."""
         self.ended(self)
         if error is not None and not self.given_up:
-            self.failed()
+            self._fail(reason_of(error))
 
     def give_up(self) -> None:
         """The process is stopping."""
         self.given_up = True
+        self._fail("stopping")
+
+    def _fail(self, reason: str) -> None:
+        metrics.PUBLISH_ERRORS.inc(reason)
         self.failed()

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Message
 from wms_tasks import clock, metrics
 from wms_tasks.codec.wire import WireWriter
 from wms_tasks.errors import NotPublished, RegistryAway
-from wms_tasks.publish.delivery import Delivery, Unawaited
+from wms_tasks.publish.delivery import Delivery, Unawaited, reason_of
 from wms_tasks.publish.producer import DELIVERY_TIMEOUT_SECONDS, Client
 from wms_tasks.result import Result
 from wms_tasks.settings import Settings, get_settings
@@ -81,7 +81,7 @@ class Publisher:
         if delivery.given_up:
             raise self._not_published("stopping", "the process is stopping, and Kafka has not answered yet")
         if delivery.error is not None:
-            raise self._not_published("refused", f"Kafka: {delivery.error.str()}")
+            raise self._not_published(reason_of(delivery.error), f"Kafka: {delivery.error.str()}")
         self._heard()
         metrics.PUBLISH_SECONDS.observe(clock.monotonic() - began)
         _say_delivered(result, delivery.message)
