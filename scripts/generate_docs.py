@@ -68,7 +68,8 @@ at 0 if it has one label at most; a gauge is absent while its value is not known
 - `/readyz` is 200 while every role of the process can take work, and says as JSON what it waits for where not: beat
   leads or stands by, and Redis answers; a worker consumes; persist has partitions, and Postgres for what they hold (one
   more worker than partitions is never ready). It never restarts anything: a role that waits for Redis is healthy.
-- Nobody leads: `max(wms_beat_lease_held) == 0 or absent(wms_beat_lease_held)`; with `WMS_SHARD`, of each shard's beats.
+- Nobody leads: `max(wms_beat_lease_held) == 0 or absent(wms_beat_lease_held)`; with `WMS_SHARD`, of four
+  shards one has no leader: `sum(wms_beat_lease_held) < 4`.
 """
 
 RECORD_INTRODUCTION = """\
