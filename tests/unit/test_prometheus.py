@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from tests.promql import PROMETHEUS, ROOT, known_names, names_in, promtool, rules
+from wms_tasks import metrics
+from wms_tasks.persist.stats import State
+from wms_tasks.result import RejectReason
 
 RULE_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 ALERTS = [rule for rule in rules() if "alert" in rule]
@@ -94,6 +97,20 @@ def test_every_alert_has_a_runbook_entry_that_it_links(alert: dict[str, Any]) ->
     entry = re.search(rf"^## {name}\n\n\*\*(\w+)\.\*\* (.+?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)
     assert entry, f"no entry for {name}"
     assert entry[1] == severity
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [
+        ("WmsPublishFails", set(metrics.PUBLISH_ERRORS.labels["reason"]) - {"stopping"}),
+        ("WmsPersistStopped", {one.removeprefix("waiting_for_") for one in State} - {State.STOPPED, State.RUNNING}),
+        ("WmsRejects", set(RejectReason)),
+    ],
+)
+def test_the_runbook_knows_every_word_that_an_alert_leads_to(alert: str, words: set[str]) -> None:
+    """The label of the alert, or what /readyz says: a new one without advice is found at night otherwise."""
+    entry = RUNBOOK.partition(f"## {alert}\n")[2].partition("\n## ")[0]
+    assert {word for word in words if f"`{word}`" not in entry} == set()
 
 
 def test_the_runbook_has_no_entry_of_an_alert_that_is_gone() -> None:
