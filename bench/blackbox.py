@@ -61,9 +61,18 @@ class Blackbox:
             del self._own.connection
             return False
 
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if hasattr(self._own, "connection"):
+            self._own.connection.close()
+
+    def page(self, url: str) -> str:
+        """One probe, as Prometheus is told of it."""
+        return self._get(f"/probe?module=http&target={quote(url, safe='')}")
+
     def probe(self, url: str) -> None:
         """One probe; an AssertionError where it found the site down."""
-        answer = self._get(f"/probe?module=http&target={quote(url, safe='')}")
+        answer = self.page(url)
         assert "\nprobe_success 1\n" in answer, answer
 
     def cpu_ms_per_probe(self, url_of: Callable[[int], str], *, per_second: float, seconds: float) -> float:
@@ -89,9 +98,10 @@ def blackbox(folder: Path, *, server_name: str = "", environ: Mapping[str, str] 
     config.write_text(_CONFIG.replace("SERVER_NAME", f'"{server_name}"'), encoding="utf-8")
     command = [path, f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"]
     with subprocess.Popen(command, env=environ) as process:
+        own = Blackbox(process.pid, port)
         try:
-            own = Blackbox(process.pid, port)
             wait_until(own.ready, 10, path)
             yield own
         finally:
+            own.close()
             process.terminate()

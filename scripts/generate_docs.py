@@ -26,7 +26,7 @@ from wms_tasks.codec.avro_schema import current, published
 from wms_tasks.codec.json_schema import json_schema
 from wms_tasks.instruments.kinds import BulkHistogram, Histogram, Instrument
 from wms_tasks.settings import PREFIX, Settings
-from wms_tasks.site_metrics import SERIES
+from wms_tasks.site_metrics import NOT_THERE, SERIES
 from wms_tasks.sites.schema import sites_schema
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -98,7 +98,7 @@ with `honor_labels: true`, as a job of its own (ops/prometheus/prometheus.yml ha
   when that one is gone, or has not been asked for five minutes.
 - With more sites than `WMS_SITE_METRICS_MAX` there are none, which is said once in the log. Without Postgres there are
   none either, and the page is 200 all the same. `curl` shows the reason as a comment.
-- Not there: `probe_ssl_last_chain_*`, `probe_http_last_modified_timestamp_seconds`, `probe_ip_addr_hash`: a row knows
+- Not there: {not_there}: a row knows
   nothing of them.
 
 | series | labels beside those | what it says |
@@ -195,7 +195,7 @@ def metrics_page() -> str:
     for role in metrics.ROLES:
         page += f"\n## {ROLE_WORDS[role]}\n\n| metric | kind | labels | what it says |\n| --- | --- | --- | --- |\n"
         page += "".join(metric_row(one) for one in metrics.BOARD.instruments.values() if one.role == role)
-    page += SITES_INTRODUCTION
+    page += SITES_INTRODUCTION.replace("{not_there}", ", ".join(f"`{name}`" for name in NOT_THERE))
     for one in SERIES:
         page += f"| `{one.name}` | {', '.join(f'`{label}`' for label in one.labels) or 'none'} | {one.text} |\n"
     return page

@@ -207,6 +207,10 @@ SERIES: tuple[Series, ...] = (
 )
 
 
+# What blackbox_exporter says beside these, and a row knows nothing of; * is the rest of a name.
+NOT_THERE = ("probe_ssl_last_chain_*", "probe_http_last_modified_timestamp_seconds", "probe_ip_addr_hash")
+
+
 def page(facts: Sequence[SiteFacts]) -> bytes:
     """All series of these sites in Prometheus' text form; of a name without a sample nothing."""
     places = [(one, _labels({"instance": one.url, "site": one.site_name, "location": one.location})) for one in facts]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from bench.blackbox import Blackbox, blackbox
+from bench.figure import PeerMissing
+from tests.certificates import AUTHORITY, CA, in_front
 from tests.samples import Samples
-from wms_tasks.site_metrics import SERIES, SiteFacts, nothing, page
+from tests.servers import LocalServer, answer
+from wms_tasks.site_metrics import NOT_THERE, SERIES, SiteFacts, nothing, page
 
 SLOT = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 UP = SiteFacts(
@@ -81,6 +88,48 @@ def test_an_https_site_has_all_that_blackbox_says() -> None:
     assert found.by("probe_tls_version_info", "version") == {("TLS 1.3",): 1}
     assert found.by("probe_tls_cipher_info", "cipher") == {("TLS_AES_256_GCM_SHA384",): 1}
     assert found.by("wms_site_outcome_info", "outcome", "reason") == {("up", "ok"): 1}
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Blackbox]:
+    """
+    A real blackbox_exporter that trusts the tests' authority.
+
+    Skips wherever it is not installed, in CI too: its names change once in years, and ours are held to our own list.
+    """
+    ca = tmp_path / "ca.pem"
+    ca.write_text(CA, encoding="utf-8")
+    try:
+        with blackbox(tmp_path, environ={"SSL_CERT_FILE": str(ca)}) as running:
+            yield running
+    except PeerMissing as missing:
+        pytest.skip(str(missing))
+
+
+def series_in(page: str) -> set[tuple[str, frozenset[str]]]:
+    """Names, each with the names of its labels but those that say whose it is."""
+    whose = {"instance", "site", "location"}
+    return {(sample.name, frozenset(sample.labels) - whose) for family in parse(page) for sample in family.samples}
+
+
+def test_what_the_real_blackbox_exporter_says_is_ours_or_said_to_be_missing(exporter: Blackbox) -> None:
+    """Of a site of http, one of https and one that is down: its names, with its labels and their values."""
+    dated = answer(headers={"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    leaf = AUTHORITY.issue_cert("127.0.0.1")
+    with LocalServer({"/": dated}) as plain, LocalServer({"/": answer()}, tls=in_front(leaf)) as secure:
+        pages = [exporter.page(url) for url in (plain.url("/"), secure.url("/"), "http://127.0.0.1:1/")]
+    theirs, ours = set().union(*map(series_in, pages)), series_in(page([UP]).decode())
+    assert [Samples(list(parse(one))).sum("probe_success") for one in pages] == [1, 1, 0]
+    missing = {name for name, _ in theirs - ours}
+    assert {name for name in missing if not any(fnmatchcase(name, one) for one in NOT_THERE)} == set()
+    assert {one for one in NOT_THERE if not any(fnmatchcase(name, one) for name in missing)} == set()
+    of_https = Samples(list(parse(pages[1])))
+    assert of_https.by("probe_tls_version_info", "version") == read(UP).by("probe_tls_version_info", "version")
+    phases = [
+        {one.labels["phase"] for one in found.families["probe_http_duration_seconds"].samples}
+        for found in (of_https, read(UP))
+    ]
+    assert phases[0] == phases[1]
 
 
 def test_a_site_without_a_host_is_down_and_has_no_certificate() -> None:
