@@ -57,7 +57,8 @@ def rows(settings: Settings) -> dict[str, tuple[str, str]]:
 @pytest.mark.slow
 def test_what_a_worker_writes_down_of_a_message_that_expired(settings: Settings, started: Roles) -> None:
     """
-    Never taken: expired. Taken by a worker that was killed: worker_lost. With a result in hand: that result.
+    Never taken: expired. Taken by a worker that was killed: worker_lost. With a result in hand: that result. Begun when
+    its slot was over: expired, too.
 
     What the killed worker held is made to look old, instead of waiting for the visibility timeout.
     """
@@ -80,15 +81,19 @@ def test_what_a_worker_writes_down_of_a_message_that_expired(settings: Settings,
             client.zadd(index, dict.fromkeys(client.zrange(index, 0, -1), 0), xx=True)
         (port,) = free_ports(1)
         started.worker("-c", "1", WMS_METRICS_PORT=str(port))
+        late = order_for("late", server.url("/"), seconds=1.0)
+        over = msgspec.structs.replace(late, expires_at=late.due_at)
+        send(settings, over.to_message(), task_id="late")
         with running(settings):
-            wait_for_rows(settings, 3)
+            wait_for_rows(settings, 4)
         given_up = scrape(port).by("wms_probe_given_up_total", "cause")
     assert rows(settings) == {
         "held": ("missed", "worker_lost"),
         "never": ("missed", "expired"),
         "in hand": ("skipped", "robots"),
+        "late": ("missed", "expired"),
     }
-    assert given_up == {("expired",): 2, ("in_hand",): 1}
+    assert given_up == {("expired",): 2, ("in_hand",): 1, ("too_late",): 1}
     assert server.count("/") == 0
 
 

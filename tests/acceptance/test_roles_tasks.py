@@ -17,6 +17,7 @@ from tests.acceptance.orders import Left, order_for, send
 from tests.acceptance.processes import Roles, roles
 from tests.acceptance.topics import Topic
 from tests.ports import free_ports
+from tests.samples import scrape
 from tests.servers import LocalServer, answer, failing, in_turn, redirect
 from tests.waiting import wait_until
 from wms_tasks.settings import Settings
@@ -117,14 +118,19 @@ def test_a_host_is_asked_no_more_often_than_its_spacing(settings: Settings, star
 @pytest.mark.slow
 def test_kafka_away_retries_with_the_finished_result(settings: Settings, started: Roles) -> None:
     """The site is probed once, whatever Kafka does; the slot that Kafka missed is a FAILURE of ours."""
-    left = Left(settings)
+    left, (port,) = Left(settings), free_ports(1)
     with LocalServer({"/": answer()}) as server:
-        started.worker(WMS_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+        started.worker(WMS_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", WMS_METRICS_PORT=str(port))
         send(settings, order_for("a", server.url("/"), seconds=6.0), task_id="a")
         wait_until(lambda: left.state("a") == "RETRY", 10, "RETRY")
         wait_until(lambda: left.state("a") in {"FAILURE", "REVOKED"}, 20, "the end")
         assert server.count("/") == 1
         assert left.state("a") == "FAILURE"
+    page = scrape(port)
+    assert page.by("wms_probe_given_up_total", "cause") == {("unpublished",): 1}
+    retries = page.by("wms_probe_retries_total", "cause")
+    assert retries.keys() == {("kafka",)}
+    assert page.by("wms_publish_errors_total", "reason") == {("timeout",): retries["kafka",] + 1}
 
 
 @pytest.mark.slow
@@ -226,9 +232,9 @@ def test_an_older_worker_leaves_to_a_newer_one_what_it_does_not_know(
 @pytest.mark.slow
 def test_without_a_newer_worker_the_slot_is_missed(settings: Settings, started: Roles, topic: Topic) -> None:
     """Nobody is asked, nothing is a FAILURE; until then the message is the very one that came."""
-    left = Left(settings)
+    left, (port,) = Left(settings), free_ports(1)
     with LocalServer({"/": answer()}) as server:
-        worker = started.worker()
+        worker = started.worker(WMS_METRICS_PORT=str(port))
         higher = order_for("higher", server.url("/"), seconds=4.0).to_message() | {"version": 99, "of_tomorrow": 1}
         unknown = order_for("unknown", server.url("/"), seconds=4.0).to_message()
         unknown["site"]["expect"] = {"of_tomorrow": ["x"]}
@@ -237,6 +243,7 @@ def test_without_a_newer_worker_the_slot_is_missed(settings: Settings, started: 
             send(settings, order, task_id=order["site"]["name"])
         wait_until(lambda: topic.of("higher") and topic.of("unknown"), 30, "missed slots")
         assert server.seen == []
+    assert scrape(port).by("wms_probe_given_up_total", "cause") == {("too_old",): 2}
     for one in topic.results:
         assert (one["outcome"], one["reason"], one["started_at"]) == ("missed", "worker_too_old", None)
     assert left.state("higher") is left.state("unknown") is left.state("late") is None

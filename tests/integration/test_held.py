@@ -12,8 +12,11 @@ from kombu import Exchange, Queue
 from kombu.asynchronous import Hub
 from structlog.testing import capture_logs
 
+from tests.samples import own
+from wms_tasks import metrics
 from wms_tasks.app import app_for
 from wms_tasks.held import Held
+from wms_tasks.roles.measure import look_at_queues
 from wms_tasks.settings import Settings
 
 
@@ -48,9 +51,14 @@ def held_by_a_loop(settings: Settings) -> Iterator[tuple[Held, Any]]:
 
 
 def unacked(settings: Settings) -> tuple[int, int]:
+    """As many as Redis has in each of the two keys, and as the metric says."""
     with redis.Redis.from_url(settings.broker_url) as client:
         prefix = settings.key_prefix
-        return client.hlen(f"{prefix}unacked"), client.zcard(f"{prefix}unacked_index")
+        found = client.hlen(f"{prefix}unacked"), client.zcard(f"{prefix}unacked_index")
+        look_at_queues(client, prefix)
+    assert own(metrics.UNACKNOWLEDGED).sum("wms_unacknowledged_messages") == found[0]
+    assert own(metrics.UNACKNOWLEDGED).has("wms_unacknowledged_messages")
+    return found
 
 
 def test_what_is_taken_and_acknowledged_is_written_when_the_loop_turns(broker_settings: Settings) -> None:

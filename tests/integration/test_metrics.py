@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import msgspec
 import psycopg
@@ -29,6 +30,8 @@ from wms_tasks.roles.measure_store import look_at_schema, look_at_space
 from wms_tasks.settings import Settings
 from wms_tasks.store.housekeep import make_partitions
 from wms_tasks.topic import ensure_topic
+
+SPACE = ("bytes", "partitions_ahead_seconds", "free_bytes", "day_bytes", "full_in_seconds")
 
 
 @pytest.fixture
@@ -109,8 +112,11 @@ def test_the_schema_is_known_by_the_number_of_its_newest_migration(database_url:
     assert not own().has("wms_schema_version")
 
 
-def test_the_database_says_how_long_it_will_do(database_url: str) -> None:
-    """Partitions made ahead, and its size; no partition of today: less than nothing; nobody there: absent."""
+def test_the_database_says_how_long_it_will_do(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Partitions made ahead, and its size; no partition of today: less than nothing; nobody there: absent. And when the
+    disk is full, once there is less left of it than retention needs.
+    """
     at = Settings(env="test", database_url=database_url, partitions_ahead_days=3)
     look_at_space(at)
     assert own().sum("wms_database_partitions_ahead_seconds") <= 0
@@ -129,9 +135,14 @@ def test_the_database_says_how_long_it_will_do(database_url: str) -> None:
             " - interval '1 day', 'a', now(), 0, 'missed', 'unknown', '', '', 1 FROM generate_series(1, 2000)"
         )
     look_at_space(at)
-    assert own().sum("wms_database_day_bytes") > 128 * 1024
+    day_bytes = own().sum("wms_database_day_bytes")
+    assert day_bytes > 128 * 1024
+    assert not own().has("wms_database_full_in_seconds")
+    monkeypatch.setattr("wms_tasks.store.space.shutil.disk_usage", lambda _: SimpleNamespace(free=2 * day_bytes))
+    look_at_space(at)
+    assert own().sum("wms_database_full_in_seconds") == pytest.approx(2 * 86_400)
     look_at_space(Settings(env="test", database_url="postgresql://wms@127.0.0.1:1/wms"))
-    assert not any(own().has(f"wms_database_{name}") for name in ("bytes", "partitions_ahead_seconds", "free_bytes"))
+    assert not any(own().has(f"wms_database_{name}") for name in SPACE)
 
 
 def test_the_persist_loop_counts_what_is_in_postgres_and_says_that_we_live(settings: Settings) -> None:

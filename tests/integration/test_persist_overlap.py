@@ -15,7 +15,9 @@ from structlog.testing import capture_logs
 
 from tests.acceptance.processes import roles
 from tests.persisting import count, query, running, send, slots, wait_for_rows
+from tests.samples import own
 from tests.waiting import wait_until
+from wms_tasks import metrics
 from wms_tasks.persist.loop import PersistLoop, State
 from wms_tasks.settings import Settings
 from wms_tasks.topic import ensure_topic
@@ -79,9 +81,13 @@ def test_while_postgres_is_slow_the_next_batch_is_gathered(settings: Settings) -
             until_it_waits(settings)
             send(settings, slots(30, first=10))
             until_held(loop, 40)
+            assert own(metrics.HELD).sum("wms_persist_held_messages") == 40
             assert loop.stats().state is State.RUNNING
         wait_for_rows(settings, 40)
         wait_until(lambda: loop.stats().batches == 2)
+        until_held(loop, 0)
+        assert own(metrics.HELD).has("wms_persist_held_messages")
+        assert own(metrics.HELD).sum("wms_persist_held_messages") == 0
         assert (loop.stats().last_batch_records, loop.stats().duplicates) == (30, 0)
     assert query(settings, "SELECT sum(next_offset) FROM wms.offsets") == [(40,)]
 

@@ -148,6 +148,16 @@ def test_a_back_off_that_cannot_be_kept_costs_no_result(client: redis.Redis) -> 
         assert ended(slot(local.url("/")), parts).status_code == 429
 
 
+def test_without_redis_nobody_is_asked_and_the_slot_is_sent_again(client: redis.Redis) -> None:
+    """Nobody could say whether it is our turn; counted as a retry for Redis' sake."""
+    before = own(metrics.RETRIES).sum("wms_probe_retries_total", cause="redis")
+    with redis.Redis(port=free_ports(1)[0]) as nobody, LocalServer({"/": answer()}) as local:
+        step = fill(slot(local.url("/")), worker(client, turns=HostTurns(nobody, PREFIX)))
+        assert isinstance(step, Again)
+        assert local.count("/") == 0
+    assert own(metrics.RETRIES).sum("wms_probe_retries_total", cause="redis") - before == 1
+
+
 def silent_canaries() -> list[Canary]:
     """Two hosts of this machine, not the sites', on whose ports nobody listens."""
     return [Canary(f"127.0.0.{number}", port) for number, port in enumerate(free_ports(2), start=2)]

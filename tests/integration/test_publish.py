@@ -38,7 +38,7 @@ def kafka_settings(kafka_bootstrap: str) -> Settings:
     return settings
 
 
-def result(name: str = "a") -> Result:
+def result(name: str = "a", detail: str | None = None) -> Result:
     """A result of that site."""
     return Result(
         site_id=site_id_for(name),
@@ -50,7 +50,7 @@ def result(name: str = "a") -> Result:
         attempt=1,
         outcome="up",
         reason="ok",
-        detail=None,
+        detail=detail,
         status_code=200,
         response_time_ms=1.5,
         matched=None,
@@ -107,13 +107,37 @@ def test_many_threads_publish_through_one_producer(kafka_settings: Settings) -> 
     publisher.close()
 
 
-def test_no_kafka_is_an_error_in_time() -> None:
+def test_no_kafka_is_an_error_in_time(errors: Errors) -> None:
     """Within what the caller allows, not librdkafka's five minutes."""
     publisher = Publisher(Settings(env="test", kafka_bootstrap_servers="127.0.0.1:1"))
     began = clock.monotonic()
     with pytest.raises(NotPublished):
         publisher.publish(result(), timeout_seconds=1.0)
     assert clock.monotonic() - began < 2.0
+    assert errors() == {("timeout",): 1}
+    publisher.close()
+
+
+def test_a_result_that_is_too_large_for_kafka_is_refused(kafka_settings: Settings, errors: Errors) -> None:
+    """At once, whether anybody waits for it or not."""
+    publisher = Publisher(kafka_settings)
+    failed: list[bool] = []
+    with pytest.raises(NotPublished, match="too large"):
+        publisher.publish(result(detail="x" * 1_100_000), timeout_seconds=10)
+    publisher.publish_soon(result(detail="x" * 1_100_000), lambda: failed.append(True))
+    assert (failed, errors()) == ([True], {("refused",): 2})
+    publisher.close()
+
+
+def test_more_than_the_producers_memory_is_not_taken(errors: Errors) -> None:
+    """While Kafka is away, 64 MiB wait; who comes then hears it at once."""
+    publisher = Publisher(Settings(env="test", kafka_bootstrap_servers="127.0.0.1:1"))
+    taken, failed = 0, threading.Event()
+    while not failed.is_set():
+        publisher.publish_soon(result(detail="x" * 900_000), failed.set)
+        taken += 1
+    assert 60 < taken < 80
+    assert errors() == {("full",): 1}
     publisher.close()
 
 
@@ -165,7 +189,7 @@ def test_what_nobody_waits_for_is_counted_at_a_stop(impatient: Settings, errors:
     publisher.close()
 
 
-def test_a_stopping_process_does_not_wait_for_kafka() -> None:
+def test_a_stopping_process_does_not_wait_for_kafka(errors: Errors) -> None:
     """`hurry` frees who waits, and says how many results were unconfirmed."""
     publisher = Publisher(Settings(env="test", kafka_bootstrap_servers="127.0.0.1:1"))
     ended: list[Exception] = []
@@ -183,6 +207,7 @@ def test_a_stopping_process_does_not_wait_for_kafka() -> None:
     assert publisher.hurry(0.1) == 1
     thread.join(5)
     assert "stopping" in str(ended[0])
+    assert errors() == {("stopping",): 1}
     publisher.close()
 
 

@@ -21,7 +21,9 @@ from tests.ports import free_port
 from tests.registry import Registry as Double
 from tests.registry import registry
 from tests.results import FULL
+from tests.samples import own
 from tests.waiting import wait_until
+from wms_tasks import metrics
 from wms_tasks.cli import wms
 from wms_tasks.codec import registry as registry_module
 from wms_tasks.codec import wire as wire_module
@@ -210,10 +212,12 @@ def test_publishing_waits_for_a_registry_that_is_away(settings: Settings, monkey
     publisher = Publisher(changed(settings, wire_format="avro", schema_registry_url=f"http://127.0.0.1:{port}"))
     (result,) = slots(1)
     failed: list[bool] = []
+    before = own(metrics.PUBLISH_ERRORS).sum("wms_publish_errors_total", reason="registry")
     with pytest.raises(NotPublished, match="schema registry"):
         publisher.publish(result, timeout_seconds=5)
     publisher.publish_soon(result, lambda: failed.append(True))
     assert failed == [True]
+    assert own(metrics.PUBLISH_ERRORS).sum("wms_publish_errors_total", reason="registry") - before == 2
     with registry(port=port):
         publisher.publish(result, timeout_seconds=10)
     publisher.publish(result, timeout_seconds=10)

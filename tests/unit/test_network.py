@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -30,6 +31,8 @@ from wms_tasks.sites.record import Site, site_id_for
 
 RESOLVER = None
 
+Checks = Callable[[], dict[tuple[str, ...], float]]
+
 
 def site(host: str, *, allow_networks: tuple[str, ...] = ()) -> Site:
     """A site on that host."""
@@ -55,6 +58,14 @@ class World:
     def network(self, **options: object) -> Network:
         """A process's."""
         return Network(self, monotonic=lambda: self.now, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def checks() -> Checks:
+    """Looks since the test began, by what came of them."""
+    name = "wms_probe_network_checks_total"
+    before = Counter(own(metrics.NETWORK_CHECKS).by(name, "verdict"))
+    return lambda: dict(Counter(own(metrics.NETWORK_CHECKS).by(name, "verdict")) - before)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +112,7 @@ def test_neighbourhood(host: str, place: str) -> None:
     assert neighbourhood(host) == place
 
 
-def test_offline_is_found_said_once_and_over_once() -> None:
+def test_offline_is_found_said_once_and_over_once(checks: Checks) -> None:
     """Three hosts that were up are asked, and the resolver; a site that is up again ends it."""
     world = World()
     network = world.network()
@@ -128,11 +139,12 @@ def test_offline_is_found_said_once_and_over_once() -> None:
     ]
     assert logs[0]["silent"] == ["b.test", "c.test2", "d.invalid", "the resolver"]
     assert logs[1]["offline_seconds"] == 10 + OFFLINE_SECONDS
+    assert checks() == {("offline",): 2}
     assert own(metrics.NETWORK_STATE).by("wms_probe_network_state", "state") == {("online",): 1.0}
     assert network.excuse(site("x.org"), Reason.DNS) is None
 
 
-def test_a_single_dead_site_is_down() -> None:
+def test_a_single_dead_site_is_down(checks: Checks) -> None:
     """While others answer: first they are looked at, then that they were up just now is enough."""
     world = World()
     network = world.network()
@@ -150,9 +162,10 @@ def test_a_single_dead_site_is_down() -> None:
     world.now += ONLINE_SECONDS + 0.1
     world.resolver = False
     assert network.excuse(site("x.org"), Reason.CONNECT_TIMEOUT) is not None
+    assert checks() == {("online",): 2, ("offline",): 1}
 
 
-def test_a_providers_death_is_not_ours() -> None:
+def test_a_providers_death_is_not_ours(checks: Checks) -> None:
     """Sites of one name, and the site's own neighbours, are one canary at most."""
     world = World()
     world.online = world.resolver = False
@@ -162,6 +175,7 @@ def test_a_providers_death_is_not_ours() -> None:
     world.now += 60
     assert network.excuse(site("x.org"), Reason.CONNECT_TIMEOUT) is None
     assert world.looks == [()]
+    assert checks() == {("unknown",): 1}
     network.saw_up(site("c.test"))
     world.now += 60
     assert network.excuse(site("x.org"), Reason.CONNECT_TIMEOUT) is not None
