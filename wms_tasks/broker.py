@@ -14,6 +14,7 @@ from kombu.transport import redis as kombu_redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from wms_tasks import tls
 from wms_tasks.held import Held
 from wms_tasks.settings import Settings
 
@@ -91,11 +92,13 @@ def connect_redis(settings: Settings, *, timeout_seconds: float = 2.0, retries: 
 
     A command fails with ``redis.RedisError`` after at most ``(retries + 1) * timeout_seconds`` and a connect.
     """
+    url, options = tls.redis(settings)
     return redis.Redis.from_url(
-        settings.broker_url,
+        url,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         socket_keepalive=True,
         health_check_interval=10,
         retry=Retry(NoBackoff(), retries),
+        **options,
     )

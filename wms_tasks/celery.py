@@ -1,7 +1,8 @@
 """
 Where ``celery -A wms_tasks`` and Flower find the app: Celery looks for a module of this name in a package.
 
-An entry point: reads the settings, so that a wrong one is one line here and not a traceback later.
+An entry point: reads the settings, so that a wrong one is one line here and not a traceback later; and beat, Flower and
+each worker need Redis.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from wms_tasks.app import app
 from wms_tasks.errors import SettingsError
 from wms_tasks.roles import hooks, steps
 from wms_tasks.settings import get_settings
+from wms_tasks.tls_check import require
 
 __all__ = ["app"]
 
 try:
-    get_settings()
+    require(get_settings(), "redis")
 except SettingsError as error:
-    print(f"wms: {error}", file=sys.stderr)  # noqa: T201 - the command line's answer
+    for line in error.message.splitlines():
+        print(f"wms: {line}", file=sys.stderr)  # noqa: T201 - the command line's answer
     sys.exit(error.exit_code)
 
 hooks.connect()

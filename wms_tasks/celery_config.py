@@ -6,13 +6,12 @@ Each value that differs from Celery's default says why. Only app.py names this m
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from kombu import Exchange, Queue
 
 from beat_schedule import BEAT_SCHEDULE
+from wms_tasks import tls
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE, PROBE_TASK
 from wms_tasks.settings import Settings, get_settings
 
@@ -50,17 +49,14 @@ def _backend_options(settings: Settings) -> dict[str, Any]:
 
 
 def _tls(settings: Settings) -> dict[str, Any]:
-    """``rediss://`` verifies the server unless the url itself says otherwise."""
-    url = urlsplit(settings.broker_url)
-    if url.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(url.query):
-        return {}
-    verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-    return {"broker_use_ssl": verified, "redis_backend_use_ssl": verified}
+    """Beside the url, since kombu would take its parameters instead of the rest, and Celery knows four of them."""
+    _, options = tls.redis(settings)
+    return {"broker_use_ssl": options, "redis_backend_use_ssl": options} if options else {}
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
     return {
-        "broker_url": settings.broker_url,
+        "broker_url": tls.redis(settings)[0],
         "broker_transport": "wms_tasks.broker:Transport" if settings.broker_transport == "wms" else None,
         "broker_transport_options": _transport_options(settings),
         "broker_pool_limit": settings.probes_at_a_time,
@@ -73,7 +69,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
 
 def _results(settings: Settings) -> dict[str, Any]:
     return {
-        "result_backend": settings.broker_url,
+        "result_backend": tls.redis(settings)[0],
         "result_backend_transport_options": _backend_options(settings),
         # One backend for all threads, instead of one for each: half of a task's cost.
         "result_backend_thread_safe": True,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from wms_tasks.kafka_properties import secret_values
 from wms_tasks.settings import Settings
 
 MASKED = "[secret]"
@@ -71,6 +72,9 @@ def _secrets(settings: Settings) -> Iterator[str]:
 def _secret_parts(name: str, value: str) -> Iterator[str]:
     if name == "schema_registry_auth":  # user:password, which looks like a url
         yield from (value, value.partition(":")[2])
+        return
+    if name == "kafka_properties":
+        yield from secret_values(value)
         return
     try:
         parts = urlsplit(value)

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from wms_tasks.canaries import parse_canaries
 from wms_tasks.errors import SettingsError
+from wms_tasks.kafka_properties import parse_properties
 from wms_tasks.ranges import items, network_text, ports_text
 from wms_tasks.settings_files import FileSource, OldNameSource, OthersSource, UnreadableFileError
 from wms_tasks.shard import Shard
@@ -41,6 +42,11 @@ def _ports(text: str) -> str:
 
 def _canaries(text: str) -> str:
     parse_canaries(text)
+    return text
+
+
+def _properties(text: str) -> str:
+    parse_properties(text)
     return text
 
 
@@ -75,6 +81,12 @@ class Settings(BaseSettings):
     kafka_group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description="Kafka's group protocol; `consumer` is KIP-848."
     )
+    kafka_properties: Annotated[str, AfterValidator(_properties)] = Field(
+        "",
+        repr=False,
+        description="Further properties of librdkafka for all our Kafka clients, one `name=value` a line, or a JSON object: "
+        "`security.protocol=SASL_SSL`. Those on which exactly-once rests are refused.",
+    )
     kafka_topic_partitions: int = Field(3, ge=1, description="Partitions of the topic where we make it (dev and test).")
     wire_format: Literal["json", "avro"] = Field(
         "json", description="How workers write results into Kafka; persist reads both (docs/contract.md)."
@@ -99,6 +111,11 @@ class Settings(BaseSettings):
         "postgresql://wms@127.0.0.1:5432/wms",
         repr=False,
         description="Postgres, for the persist role and the reading commands.",
+    )
+    certs_dir: Path = Field(
+        Path("certs"),
+        description="The folder of certificates (PEM): `ca.pem`, the authorities that vouch for Kafka, Postgres and Redis; "
+        "`kafka-cert.pem` and `kafka-key.pem`, ours for Kafka (docs/howto/tls.md).",
     )
     topic_versions: Annotated[str, AfterValidator(_versions)] = Field(
         "1",
@@ -321,6 +338,11 @@ class Settings(BaseSettings):
     def may_make(self) -> bool:
         """Whether this environment makes what is missing in Kafka and in a schema registry; others only look for it."""
         return self.env in {"dev", "test"}
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether Kafka, Postgres and Redis are to be spoken to over verified TLS only; see tls_check.py."""
+        return not self.may_make
 
     @property
     def consumer_group(self) -> str:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from wms_tasks import tls
 from wms_tasks.errors import ServiceUnavailable, TopicMissingError
 from wms_tasks.settings import Settings
 
@@ -61,6 +62,7 @@ def admin_client(settings: Settings) -> AdminClient:
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "client.id": f"wms-admin-{settings.worker_name}",
         **CONNECTIONS,
+        **tls.kafka(settings),
         "logger": LibrdkafkaLog(),
     }
     return AdminClient(config)

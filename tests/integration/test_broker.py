@@ -144,7 +144,8 @@ def test_rediss_is_verified_unless_the_url_says_otherwise() -> None:
     assert made["broker_use_ssl"] == made["redis_backend_use_ssl"]
     assert made["broker_use_ssl"]["ssl_cert_reqs"].name == "CERT_REQUIRED"
     asked = settings.model_copy(update={"broker_url": "rediss://redis.example:6380/0?ssl_cert_reqs=none"})
-    assert "broker_use_ssl" not in configuration(asked)
+    assert configuration(asked)["broker_use_ssl"]["ssl_cert_reqs"].name == "CERT_NONE"
+    assert configuration(asked)["broker_url"] == settings.broker_url
     connection = Connection(settings.broker_url, transport="wms_tasks.broker:Transport", ssl=made["broker_use_ssl"])
     assert connection.ssl == made["broker_use_ssl"]
 

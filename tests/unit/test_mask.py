@@ -16,6 +16,8 @@ from wms_tasks.settings import Settings
         ("database_url", "host=db password=s3cr3t-database", "s3cr3t-database"),
         ("heartbeat_url", "https://dead.example/ping/s3cr3t-heartbeat", "ping/s3cr3t-heartbeat"),
         ("schema_registry_url", "https://wms:s3cr3t-url@registry.example/", "s3cr3t-url"),
+        ("kafka_properties", "sasl.username=wms\nsasl.password=s3cr3t-kafka", "s3cr3t-kafka"),
+        ("kafka_properties", '{"linger.ms": 7, "ssl.key.password": "s3cr3t-key"}', "s3cr3t-key"),
         # As a url it would have a scheme called wms, and no password.
         ("schema_registry_auth", "wms:s3cr3t-registry", "s3cr3t-registry"),
     ],

@@ -22,6 +22,7 @@ from wms_tasks.errors import UsageError, WmsError
 from wms_tasks.settings import get_settings
 from wms_tasks.store.balance import Balance, balance, balanced_names, scheduled_names, total
 from wms_tasks.store.connect import session
+from wms_tasks.tls_check import require
 
 COUNTS = ("expected", "up", "down", "skipped", "missed", "open", "extra", "late", "redelivered")
 
@@ -44,7 +45,7 @@ def ledger(last: str, from_: str | None, to: str | None, site: str | None, as_js
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one")
     since, until = _time(last, from_, to)
-    with session(get_settings(), "ledger") as connection:
+    with session(require(get_settings(), "postgres"), "ledger") as connection:
         site_id = None if site is None else _find(connection, site)
         connection.rollback()
         sites = balance(connection, since, until, site_id)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from wms_tasks import clock
+from wms_tasks.broker import connect_redis
 from wms_tasks.commands.output import Unread
 from wms_tasks.commands.picture import Pipeline, SiteLine, Snapshot, changes, frame, pipeline_line
 from wms_tasks.errors import ServiceUnavailable
@@ -64,7 +65,7 @@ class SnapshotSource:
         self._settings = settings
         self._names = tuple(names)
         self._persist_stats = persist_stats
-        self._redis = redis.Redis.from_url(settings.broker_url, socket_timeout=2, socket_connect_timeout=2)
+        self._redis = connect_redis(settings)
         self._connection: psycopg.Connection | None = None
 
     def take(self) -> Snapshot:

@@ -18,6 +18,7 @@ from wms_tasks.persist.replay import replay as replay_one
 from wms_tasks.settings import Settings, get_settings
 from wms_tasks.store.connect import connect, session
 from wms_tasks.store.rejects import StoredReject, drop_rejects, rejects_by_id, rejects_since
+from wms_tasks.tls_check import require
 
 HEADER = ("id", "rejected", "partition", "offset", "reason", "site", "slot", "detail")
 # Read for `--all` at a time: a reject may be large.
@@ -37,7 +38,7 @@ def rejects() -> None:
 def list_(last: str, reason: str | None, limit: int, as_json: bool) -> None:
     """The oldest of them, and why each was rejected."""
     since = clock.utcnow() - last_duration(last)
-    with session(get_settings(), "rejects") as connection:
+    with session(require(get_settings(), "postgres"), "rejects") as connection:
         found = rejects_since(connection, since, reason=reason, limit=limit)
     if as_json:
         for one in found:
@@ -53,7 +54,7 @@ def list_(last: str, reason: str | None, limit: int, as_json: bool) -> None:
 @click.option("--raw", is_flag=True, help="Only the value's bytes, as they are.")
 def show_(reject_id: int, raw: bool) -> None:
     """One of them, with its headers and its value."""
-    with session(get_settings(), "rejects") as connection:
+    with session(require(get_settings(), "postgres"), "rejects") as connection:
         one = _wanted(rejects_by_id(connection, [reject_id]), [reject_id])[0]
     if raw:
         click.echo(one.value or b"", nl=False)
@@ -75,7 +76,7 @@ def replay(ids: tuple[int, ...], everything: bool) -> None:
     """
     if bool(ids) == everything:
         raise UsageError("name the ids of rejects, or --all (wms rejects list shows them)")
-    settings = get_settings()
+    settings = require(get_settings(), "postgres")
     stored, kept = _replay(settings, list(ids) if ids else _all_ids(settings))
     click.echo(f"{stored} stored, {kept} still rejected")
     if kept:
@@ -89,7 +90,7 @@ def drop(ids: tuple[int, ...], yes: bool) -> None:
     """Delete them for good."""
     if not yes:
         raise UsageError(f"this deletes {len(ids)} rejects for good", hint="add --yes")
-    with session(get_settings(), "rejects") as connection:
+    with session(require(get_settings(), "postgres"), "rejects") as connection:
         _wanted(rejects_by_id(connection, ids), ids)
         dropped = drop_rejects(connection, ids)
     click.echo(f"{dropped} dropped")

@@ -14,6 +14,7 @@ from typing import cast
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from wms_tasks import tls
 from wms_tasks.settings import Settings
 from wms_tasks.topic import CONNECTIONS, LibrdkafkaLog
 
@@ -44,7 +45,6 @@ def _config(settings: Settings) -> dict[str, object]:
         # A topic that is made, or given more partitions, is noticed after this.
         "topic.metadata.refresh.interval.ms": 10_000,
         **CONNECTIONS,
-        "logger": LibrdkafkaLog(),
     }
     if settings.kafka_group_protocol == "classic":
         # Eager, because cooperative rebalancing with commits by hand rejoins in storms. Under the consumer protocol
@@ -52,7 +52,7 @@ def _config(settings: Settings) -> dict[str, object]:
         config["partition.assignment.strategy"] = "range"
         config["session.timeout.ms"] = 10_000
         config["heartbeat.interval.ms"] = 1_000
-    return config
+    return {**config, **tls.kafka(settings), "logger": LibrdkafkaLog()}
 
 
 class FatalConsumer(Exception):  # noqa: N818 - reads as what it says

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, Producer
 
-from wms_tasks import tracing
+from wms_tasks import tls, tracing
 from wms_tasks.codec.wire import WireWriter
 from wms_tasks.publish.delivery import Delivery
 from wms_tasks.result import Result
@@ -48,6 +48,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "allow.auto.create.topics": False,
         # Results waiting in memory are bounded by the tasks that wait for them; this only names the bound.
         "queue.buffering.max.kbytes": 64 * 1024,
+        **tls.kafka(settings),
         "logger": LibrdkafkaLog(),
     }
 

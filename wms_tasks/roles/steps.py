@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Never
 
@@ -18,7 +19,7 @@ from celery import Celery, bootsteps
 from celery.worker.control import inspect_command
 
 from wms_tasks import metrics
-from wms_tasks.errors import WmsError
+from wms_tasks.errors import SettingsError, WmsError
 from wms_tasks.health import HEALTH
 from wms_tasks.health_server import serve_health
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
@@ -28,6 +29,7 @@ from wms_tasks.roles.memory import begin_giving_back
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
+from wms_tasks.tls_check import require
 
 log = structlog.get_logger()
 
@@ -37,8 +39,9 @@ _AFTER_POOL = ("celery.worker.components:Pool",)
 
 
 def _refuse(why: str) -> Never:
-    """One line and exit 2, before anything has started."""
-    print(f"worker: {why}", file=sys.stderr)  # noqa: T201 - the command line's answer
+    """One line, or one for each fault, and exit 2, before anything has started."""
+    for line in why.splitlines():
+        print(f"worker: {line}", file=sys.stderr)  # noqa: T201 - the command line's answer
     raise SystemExit(2)
 
 
@@ -54,6 +57,17 @@ def make_pools(app: Celery) -> None:
 
 def _green(worker: Any) -> bool:
     return str(worker.pool_cls.__module__).endswith((".gevent", ".eventlet"))
+
+
+def _check_tls(queues: Collection[str], persist: bool) -> None:
+    """What a worker with these queues uses; Redis was looked at when this program began."""
+    try:
+        if persist or HOUSEKEEPING_QUEUE in queues:
+            require(get_settings(), "kafka", "postgres")
+        elif PROBE_QUEUE in queues:
+            require(get_settings(), "kafka")
+    except SettingsError as error:
+        _refuse(error.message)
 
 
 def _waits_for(worker: Any) -> str | None:
@@ -87,6 +101,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
         worker.options.update(without_gossip=True, without_mingle=True)
         if not worker.queues_named:
             worker.app.amqp.queues.select([HOUSEKEEPING_QUEUE if persist else PROBE_QUEUE])
+        _check_tls(worker.app.amqp.queues.consume_from, persist)
         super().__init__(worker, **kwargs)
 
     def create(self, worker: Any) -> Manners:

@@ -20,6 +20,7 @@ from wms_tasks.roles import hooks, steps, stop
 from wms_tasks.roles.persist import PersistRole
 from wms_tasks.settings import Settings
 from wms_tasks.stopping import STOPPING
+from wms_tasks.tls_check import require
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,7 +55,11 @@ def run_together(
     ``settings`` must be what `get_settings` returns, since Celery's parts ask there. ``on_ready`` is called with the
     persist role, in the main thread, when the worker takes messages. 1: a role ended by itself, and the log says why.
     Ends within 8 s; if something does not answer, the process leaves with 1 after 10.
+
+    Raises:
+        SettingsError: the environment wants TLS, and something is missing for it.
     """
+    require(settings, "redis", "kafka", "postgres")
     hooks.connect()
     steps.install(app)
     if on_ready is not None:

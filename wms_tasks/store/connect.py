@@ -17,6 +17,7 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from wms_tasks import tls
 from wms_tasks.errors import MigrationError, ServiceUnavailable, SettingsError
 from wms_tasks.settings import Settings
 from wms_tasks.store.deadline import deadline
@@ -56,7 +57,7 @@ _SERVER = " ".join(
 _WHERE = re.compile(r"^connection failed: (connection to server [^\n]*? failed: )?")
 
 
-def _parameters(settings: Settings, role: str) -> dict[str, Any]:
+def parameters(settings: Settings, role: str) -> dict[str, Any]:
     """What to connect with; the settings' own url parameters win."""
     try:
         given = conninfo_to_dict(settings.database_url)
@@ -64,12 +65,12 @@ def _parameters(settings: Settings, role: str) -> dict[str, Any]:
         # libpq's message repeats the url, which may hold a password.
         raise SettingsError("WMS_DATABASE_URL: not a Postgres url (postgresql://user@host:port/database)") from None
     options = f"{_SERVER} {given.pop('options', None) or ''}".strip()
-    return {"application_name": f"wms-{role}", **_CLIENT, **given, "options": options}
+    return {"application_name": f"wms-{role}", **_CLIENT, **given, **tls.postgres(settings, given), "options": options}
 
 
 def place(settings: Settings) -> str:
     """Where Postgres is, for messages: host:port/database, no user and no password."""
-    given = _parameters(settings, "place")
+    given = parameters(settings, "place")
     host = given.get("host") or given.get("hostaddr") or "local socket"
     return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
 
@@ -101,10 +102,10 @@ def connect(
         ServiceUnavailable: with host, port and libpq's reason.
         SettingsError: the url is none.
     """
-    parameters = _parameters(settings, role)
-    parameters["connect_timeout"] = min(int(parameters["connect_timeout"]), connect_timeout_seconds)
+    given = parameters(settings, role)
+    given["connect_timeout"] = min(int(given["connect_timeout"]), connect_timeout_seconds)
     try:
-        return psycopg.connect(**parameters, autocommit=autocommit)
+        return psycopg.connect(**given, autocommit=autocommit)
     except psycopg.OperationalError as error:
         raise unavailable(settings, error) from error
 
@@ -148,7 +149,7 @@ class ReadPool:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool = ConnectionPool(
-            kwargs=_parameters(settings, "read"),
+            kwargs=parameters(settings, "read"),
             min_size=0,
             max_size=4,
             check=ConnectionPool.check_connection,
