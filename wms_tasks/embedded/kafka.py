@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -63,6 +64,7 @@ class EmbeddedKafka(EmbeddedService):
     Args:
         advertised_port: where clients are told to go after the first contact, if not `port`: a proxy in front of it.
         archive_classes: make, and use, what lets later starts be quick; see class_archive.py.
+        properties: of server.properties, more or other ones; the listener on `port` has to stay as it is.
     """
 
     def __init__(  # noqa: PLR0913 - what a server has
@@ -74,11 +76,13 @@ class EmbeddedKafka(EmbeddedService):
         jars: Path,
         advertised_port: int | None = None,
         archive_classes: bool = False,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.port = port
         self._advertised_port = advertised_port or port
         self.controller_port = controller_port
+        self._more = dict(properties or {})
         self.bootstrap_servers = f"127.0.0.1:{port}"
         self.data = self.folder / "data"
         self._properties = self.folder / "server.properties"
@@ -185,5 +189,6 @@ class EmbeddedKafka(EmbeddedService):
             "num.network.threads": 2,
             "num.io.threads": 4,
             "num.recovery.threads.per.data.dir": 2,
+            **self._more,
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from wms_tasks import tls, tracing
 from wms_tasks.codec.wire import WireWriter
@@ -102,10 +102,15 @@ class Client:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            if self._green:
-                self._poll_green()
-            else:
-                self.producer.poll(_POLL_SECONDS)
+            try:
+                if self._green:
+                    self._poll_green()
+                else:
+                    self.producer.poll(_POLL_SECONDS)
+            except KafkaException as error:
+                # How some fatal errors come, as of a user without rights. What waits has its reports after it.
+                self._on_error(error.args[0])
+                self._closing.wait(_GREEN_POLL_SECONDS)
 
     def _poll_green(self) -> None:
         """Poll without blocking, and only while something is on its way: otherwise wait for that."""
