@@ -116,7 +116,7 @@ class Line:
         self._entries = [SiteEntry(site) for site in watched]
         self._latest_us = microseconds(settings.max_lateness_seconds)
         self.app = app_for(settings)
-        self.outbox = Outbox(self.app)
+        self.outbox = Outbox(self.app, settings)
         self.left = Left(settings)
 
     def send(self, number: int) -> None:
