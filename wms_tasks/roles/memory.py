@@ -19,9 +19,9 @@ import structlog
 
 log = structlog.get_logger()
 
-EVERY_SECONDS = 30.0
+EVERY_SECONDS = 5.0
 # Less is the coming and going of a few batches.
-GROWN_BYTES = 8 * 2**20
+GROWN_BYTES = 4 * 2**20
 _STATM = Path("/proc/self/statm")
 
 
