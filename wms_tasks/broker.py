@@ -17,12 +17,13 @@ from redis.retry import Retry
 from wms_tasks import tls
 from wms_tasks.held import Held
 from wms_tasks.settings import Settings
+from wms_tasks.taking import Taking
 
 # One more try covers a connection that died idle; redis-py's own three would make a silent Redis cost four timeouts.
 _ONE_MORE_TRY = 1
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class Channel(Taking):
     """
     A channel with one client. redis-py clients are safe to share between threads: each command takes a connection
     of the pool; only BRPOP and LISTEN keep theirs, on clients of their own (``asynchronous=True``).

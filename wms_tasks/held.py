@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -26,6 +26,16 @@ log = structlog.get_logger()
 _Command = tuple[bytes | str | float, ...]
 
 
+class Message(NamedTuple):
+    """One that was taken: as it was sent, and as kombu knows it."""
+
+    sent: bytes
+    envelope: Any
+    tag: str
+    exchange: str
+    routing_key: str
+
+
 class Held(kombu_redis.QoS):  # type: ignore[misc]
     """A channel's unacknowledged messages. For the thread of the event loop."""
 
@@ -33,6 +43,8 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._refused = False
         self._noted: deque[_Command] = deque()
+        self._unwritten: list[_Command] = []
+        self._taken: set[str] = set()
         prefix = self.channel.global_keyprefix or ""
         self._hash, self._index = prefix + self.unacked_key, prefix + self.unacked_index_key
 
@@ -47,18 +59,29 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         if self._loop is None:
             super().append(message, delivery_tag)
             return
-        info = message.delivery_info
-        kept = msgspec.json.encode([message._raw, info["exchange"], info["routing_key"]])
-        self._noted.append(("ZADD", self._index, time.time(), delivery_tag))
-        self._noted.append(("HSET", self._hash, delivery_tag, kept))
+        if delivery_tag not in self._taken:
+            info = message.delivery_info
+            sent = msgspec.json.encode(message._raw)
+            self.note(Message(sent, message._raw, delivery_tag, info["exchange"], info["routing_key"]))
+        self._taken.discard(delivery_tag)
         virtual.QoS.append(self, message, delivery_tag)
+
+    def note(self, message: Message) -> None:
+        """It was taken; `append` follows, and need not note it again. As kombu reads it: message, exchange, key."""
+        where = msgspec.json.encode((message.exchange, message.routing_key))
+        self._taken.add(message.tag)
+        self._noted.append(("ZADD", self._index, time.time(), message.tag))
+        self._noted.append(("HSET", self._hash, message.tag, b"[%b,%b" % (message.sent, where[1:])))
 
     def ack(self, delivery_tag: str) -> None:
         """It is done with."""
-        if self._loop is None:
+        if (loop := self._loop) is None:
             super().ack(delivery_tag)
-        else:
-            self._forget(delivery_tag)
+            return
+        full = not self.can_consume()
+        self._forget(delivery_tag)
+        if full:
+            loop.call_soon(_nothing)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """It goes back to the queue, or is dropped."""
@@ -80,7 +103,9 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         Raises:
             redis.RedisError: Redis does not answer; all of it is still noted.
         """
-        commands = list(self._noted)
+        commands = self._unwritten
+        while self._noted:
+            commands.append(self._noted.popleft())
         if not commands:
             return
         with self.channel.conn_or_acquire() as client:
@@ -91,8 +116,7 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
                 )
             finally:
                 client.connection_pool.release(connection)
-        for _ in commands:
-            self._noted.popleft()
+        self._unwritten = []
         self._say_refused([answer for answer in answers if isinstance(answer, redis.ResponseError)])
 
     def _say_refused(self, errors: list[redis.ResponseError]) -> None:
@@ -108,7 +132,12 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         except (redis.RedisError, OSError):
             # Then nothing can be restored either: it all comes back after the visibility timeout.
             self._noted.clear()
+            self._unwritten.clear()
         super().restore_unacked_once(stderr)
+
+
+def _nothing() -> None:
+    """What wakes the loop, which is all that is wanted."""
 
 
 def _exchange(connection: Any, commands: list[_Command]) -> list[Any]:

@@ -12,7 +12,13 @@ from wms_tasks.names import ANNOUNCE_SITES_TASK, CLOSE_SLOTS_TASK, DROP_OLD_TASK
 from wms_tasks.settings import get_settings
 
 
-@app.task(bind=True, name=PROBE_TASK, max_retries=None, throws=(NotPublished,))  # type: ignore[untyped-decorator]
+@app.task(  # type: ignore[untyped-decorator]
+    bind=True,
+    name=PROBE_TASK,
+    max_retries=None,
+    throws=(NotPublished,),
+    Request="wms_tasks.roles.request:Request",
+)
 def probe(self: Task, order: dict[str, Any]) -> None:
     """Fill one slot. FAILURE means a fault of ours; a site that is down is a result."""
     from wms_tasks.fill.carry import carry

@@ -1,12 +1,20 @@
-"""The event loop's timers: waiting messages are begun when they are due, however many are due at once."""
+"""
+The consumer: waiting messages are begun when they are due, however many are due at once; its limit lets a burst pass;
+an acknowledgement is noted where it is made.
+"""
 
 from __future__ import annotations
 
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.asynchronous import Hub
+from kombu.message import Message
 
-from wms_tasks.roles.consumer import _MOST_TIMERS, _fire_timers
+from wms_tasks.roles.consumer import _MOST_TIMERS, Consumer, _fire_timers
 
 
 def test_all_that_is_due_is_fired_at_once() -> None:
@@ -27,3 +35,34 @@ def test_the_loop_waits_no_longer_than_to_what_is_due_next() -> None:
     hub.call_later(0.2, int)
     assert 0 < _fire_timers(hub) <= 0.2
     assert _fire_timers(Hub()) == 1
+
+
+@pytest.mark.parametrize(("limit", "at_once"), [("1000/s", 50), ("10/s", 1), ("30/m", 1), (None, None)])
+def test_a_limit_lets_through_at_once_what_comes_in_a_twentieth_of_a_second(
+    limit: str | None, at_once: int | None
+) -> None:
+    """And at least one; without a limit there is no bucket."""
+    bucket = CeleryConsumer.bucket_for_task.__get__(object())(SimpleNamespace(rate_limit=limit))
+    ours = Consumer.bucket_for_task.__get__(object())(SimpleNamespace(rate_limit=limit))
+    if at_once is None:
+        assert (bucket, ours) == (None, None)
+        return
+    assert ours.fill_rate == bucket.fill_rate
+    taken = 0
+    while ours.can_consume():
+        taken += 1
+    assert at_once <= taken <= at_once + 1
+
+
+def test_only_acknowledgements_are_done_where_they_are_made() -> None:
+    """A message that goes back is the loop's thread's to send."""
+    done: list[Any] = []
+    hub = SimpleNamespace(call_soon=lambda callback, *_: done.append(callback))
+    consumer = Consumer.__new__(Consumer)
+    consumer.hub = hub
+    channel = SimpleNamespace(basic_ack=lambda *_, **__: done.append("acknowledged"), no_ack_consumers=None)
+    message = Message(channel=channel, delivery_tag="a")
+    consumer.call_soon_ack(message.ack_log_error, None, ())
+    assert done == ["acknowledged"]
+    consumer.call_soon_ack(message.reject_log_error, None, ())
+    assert [one.fun for one in done[1:]] == [message.reject_log_error]

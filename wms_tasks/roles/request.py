@@ -1,0 +1,46 @@
+"""
+Celery's request of a task, with less work for each. Named by ``celery_config``, through `ProbingTask`.
+
+Stock Celery reads its time zone out of the configuration three times for each message, parses the end of its validity
+with dateutil, and looks twice whether it has been revoked, at a fifth of the event loop's time for a probe.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.utils.time import maybe_iso8601
+from celery.worker import state
+from celery.worker.request import Request as CeleryRequest
+
+from wms_tasks import clock
+
+
+def _instant(written: Any) -> Any:
+    """As Celery writes it, an instant with its offset; else by Celery's own parser, with its errors."""
+    try:
+        return datetime.fromisoformat(written)
+    except (TypeError, ValueError):
+        return maybe_iso8601(written)
+
+
+class Request(CeleryRequest):  # type: ignore[misc]
+    """For all our tasks. Instants without a time zone are UTC, as ``timezone`` in the configuration says."""
+
+    _tzlocal = UTC
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, maybe_iso8601=_instant, **options)
+
+    def revoked(self) -> bool:
+        """Whether nobody may run it any more; Celery's own answer, and what follows, where it may be so."""
+        expires = self._expires
+        if (
+            self._already_revoked
+            or (expires is not None and clock.utcnow() > expires)
+            or self.id in state.revoked
+            or self.stamped_headers
+        ):
+            return bool(super().revoked())
+        return False
