@@ -39,7 +39,7 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "client.id": f"wms-probe-{settings.worker_name}",
         "enable.idempotence": True,
-        "linger.ms": 5,
+        "linger.ms": 30,
         "compression.type": "lz4",
         "delivery.timeout.ms": int(DELIVERY_TIMEOUT_SECONDS * 1000),
         # A broker that takes our bytes and never answers: its connection is given up after this, by its first request.
