@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: up test faults soak bench bench-peers lint fix docs clean package
+.PHONY: up test e2e faults soak bench bench-peers lint fix docs clean package
 
 up: .venv/.up
 	@exec $(BIN)/wms up
@@ -21,6 +21,10 @@ endif
 test: .venv/.dev peers
 	-@$(BIN)/wms fetch-kafka
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# On the system that WMS_* name; without any, on one that the tests start.
+e2e: .venv/.dev
+	$(BIN)/python -m pytest -n 0 $(if $(filter WMS_ENV WMS_%_URL WMS_KAFKA_BOOTSTRAP_SERVERS,$(.VARIABLES)),tests/e2e,tests/acceptance/test_e2e.py)
 
 faults: .venv/.dev
 	$(BIN)/python -m tests.faults --lanes 4 --document

@@ -40,7 +40,7 @@ hypothesis_settings.load_profile("wms")
 
 # With several processes a file is one's work from its beginning to its end: the long ones come first, so that nobody
 # waits at the end for the one that has drawn the longest.
-FOLDERS = ("acceptance", "faults", "integration", "migration", "unit")
+FOLDERS = ("acceptance", "e2e", "faults", "integration", "migration", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
