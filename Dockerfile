@@ -1,6 +1,8 @@
-# syntax=docker/dockerfile:1
-# One image for every role: the command line says which. Tags are pinned here; digests come with the release pipeline.
-FROM python:3.13-slim-trixie AS build
+# One image for every role: the command line says which. Built for amd64 and arm64: the digest is of the list of both.
+# A newer one: docker buildx imagetools inspect python:3.13-slim-trixie
+FROM python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS base
+
+FROM base AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # The environment has no pip of its own: the one of the build stage fills it, and only it is copied.
@@ -13,7 +15,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip wheel --no-deps --wheel-dir /wheels . && \
     pip --python /opt/wms/bin/python install --only-binary :all: -c constraints.txt /wheels/*.whl
 
-FROM python:3.13-slim-trixie
+FROM base
 ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="wms-tasks" \
@@ -21,7 +23,7 @@ LABEL org.opencontainers.image.title="wms-tasks" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-trixie"
+      org.opencontainers.image.base.name="docker.io/library/python:3.13.15-slim-trixie"
 RUN groupadd --gid 10001 wms && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin wms
 COPY --from=build /opt/wms /opt/wms

@@ -1,7 +1,8 @@
 """
 docker-compose.yml's own command lines and health checks, as processes on the embedded services.
 
-Each role gets the variables that its service names and no others, so a role that needs one more shows here.
+Each role gets the variables that its service names and no others, so a role that needs one more shows here. Like its
+container it has no capability, and may write to its own /tmp only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import psycopg
 import pytest
 import yaml
 
+from tests import read_only
 from tests.ports import free_ports
 from tests.waiting import wait_until
 from wms_tasks import clock
@@ -49,6 +51,7 @@ class Role:
     health_check: list[str]
     environ: dict[str, str]
     log: Path
+    scratch: Path
 
     def healthy(self) -> bool:
         """Whether the service's own health check says so."""
@@ -66,6 +69,8 @@ def role(name: str, service: dict[str, Any], given: dict[str, str], ports: list[
     metrics_port, flower_port = (str(port) for port in ports)
     own = {key: with_defaults(str(value)) for key, value in service["environment"].items()}
     ours = {key: value for key, value in given.items() if key in own or key in OF_THE_TEST}
+    scratch = folder / f"{name}.tmp"
+    scratch.mkdir()
     environ = {
         **{key: value for key, value in os.environ.items() if not key.startswith(PREFIX)},
         **own,
@@ -73,6 +78,10 @@ def role(name: str, service: dict[str, Any], given: dict[str, str], ports: list[
         # `celery` and `python` are those of the environment under test, as they are those of the image there.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         f"{PREFIX}METRICS_PORT": metrics_port,
+        # What the image says, and what is /tmp there.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
     }
     return Role(
         name=name,
@@ -80,6 +89,7 @@ def role(name: str, service: dict[str, Any], given: dict[str, str], ports: list[
         health_check=[word.replace(FLOWER_PORT, flower_port) for word in service["healthcheck"]["test"][1:]],
         environ=environ,
         log=folder / f"{name}.log",
+        scratch=scratch,
     )
 
 
@@ -108,8 +118,18 @@ def site_url() -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(scope="session")
+def landlock() -> None:
+    """A kernel that can keep a process from writing."""
+    if not read_only.available():
+        message = "this kernel has no Landlock, so nothing here can be made read-only"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+
+
 @pytest.fixture
-def roles(wms_environ: dict[str, str], site_url: str, tmp_path: Path) -> list[Role]:
+def roles(landlock: None, wms_environ: dict[str, str], site_url: str, tmp_path: Path) -> list[Role]:
     """Our services, not yet started, watching one local site."""
     sites = tmp_path / "sites.yaml"
     sites.write_text(
@@ -126,11 +146,12 @@ def roles(wms_environ: dict[str, str], site_url: str, tmp_path: Path) -> list[Ro
 
 
 def start(stack: ExitStack, one: Role) -> subprocess.Popen[bytes]:
-    """Run it; killed at the end if it is still there."""
+    """Run it, writing to its scratch folder only; killed at the end if it is still there."""
     log = stack.enter_context(one.log.open("wb"))
     process = subprocess.Popen(
-        one.command, env=one.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=one.log.parent
-    )
+        [*read_only.command(one.scratch), *one.command],
+        env=one.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=one.log.parent,
+    )  # fmt: skip
     stack.callback(process.wait)
     stack.callback(process.kill)
     return process
@@ -184,6 +205,31 @@ def test_the_services_bring_a_site_to_rows_and_stop_in_time(roles: list[Role], s
 
     logs = {name: one.log.read_text(encoding="utf-8")[-3000:] for name, (_, one) in running.items()}
     assert {name: process.returncode for name, (process, _) in running.items()} == dict.fromkeys(ROLES, 0), logs
+
+
+def test_a_program_that_writes_elsewhere_fails(landlock: None, tmp_path: Path) -> None:
+    """So that a role which runs is one that does not write there."""
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    attempts = {
+        f"echo > {allowed}/new": 0,
+        f"mkdir {allowed}/folder && echo > {allowed}/folder/new": 0,
+        "echo > /dev/null": 0,
+        f"echo > {tmp_path}/new": 2,
+        f"mkdir {tmp_path}/folder": 1,
+        f": > {Path(__file__)}": 2,
+        f"mv {allowed}/new {tmp_path}/moved": 1,
+        "grep -q '^CapEff:[[:space:]]*0*$' /proc/self/status": 0,
+    }
+    ended = {
+        attempt: subprocess.run(
+            [*read_only.command(allowed), "sh", "-c", attempt], capture_output=True, timeout=20, check=False
+        ).returncode
+        for attempt in attempts
+    }
+
+    assert ended == attempts
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["allowed"]
 
 
 def test_the_sites_of_the_compose_file_are_valid() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import read_only
 from tests.waiting import wait_until
 from wms_tasks.embedded.demo_site import DemoSite
 
@@ -34,12 +35,15 @@ def demo() -> Iterator[DemoSite]:
 
 
 def start(folder: Path, environ: dict[str, str]) -> subprocess.Popen[str]:
-    """`wms run` with stdin closed to terminals, as a service manager starts it."""
+    """`wms run` with stdin closed to terminals, as a service manager starts it, and writing to its /tmp only."""
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    here = {"HOME": str(scratch), "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
     with folder.joinpath("log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(
-            RUN,
+            [*(read_only.command(scratch) if read_only.available() else []), *RUN],
             cwd=folder,
-            env={k: v for k, v in os.environ.items() if not k.startswith("WMS_")} | environ,
+            env={k: v for k, v in os.environ.items() if not k.startswith("WMS_")} | here | environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

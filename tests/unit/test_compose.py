@@ -18,7 +18,7 @@ from wms_tasks.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
-WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+COMPOSE_TEST = ROOT / "ops" / "compose" / "test.yml"
 OURS = {"beat", "worker", "persist", "flower"}
 WATCHERS = {"prometheus", "grafana"}
 THEIRS = {"postgres", "redis", "kafka", "karapace", "celery-exporter"} | WATCHERS
@@ -53,9 +53,10 @@ def dockerfile_instructions(keyword: str) -> list[str]:
     return [line.split(None, 1)[1] for line in text.splitlines() if line.startswith(f"{keyword} ")]
 
 
-def test_compose_file_is_valid_by_the_specification() -> None:
+@pytest.mark.parametrize("path", [COMPOSE, COMPOSE_TEST], ids=lambda path: path.name)
+def test_compose_file_is_valid_by_the_specification(path: Path) -> None:
     """The file holds against the JSON schema of the Compose Specification."""
-    checked = check_schema("vendor.compose-spec", COMPOSE)
+    checked = check_schema("vendor.compose-spec", path)
 
     assert checked.returncode == 0, checked.stdout
 
@@ -79,11 +80,35 @@ def test_compose_itself_reads_the_file() -> None:
             break
     else:
         pytest.skip("neither `docker compose` nor `docker-compose` is installed here; the schema was checked")
-    checked = subprocess.run(
-        [*command, "-f", str(COMPOSE), "config", "--quiet"], capture_output=True, text=True, timeout=60, check=False
-    )
+    for files in (["-f", str(COMPOSE)], ["-f", str(COMPOSE), "-f", str(COMPOSE_TEST)]):
+        asked = [*command, *files, "config", "--quiet"]
+        checked = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
 
-    assert checked.returncode == 0, checked.stderr
+        assert checked.returncode == 0, checked.stderr
+
+
+def test_dev_and_test_share_nothing_but_the_file(services: dict[str, dict[str, Any]]) -> None:
+    """Environment `test` is dev's services with another WMS_ENV, database and site, and volumes of its own."""
+    over = yaml.safe_load(COMPOSE_TEST.read_text(encoding="utf-8"))
+    changed = {name: set(service) for name, service in over["services"].items()}
+    environ = {name: over["services"][name]["environment"] for name in OURS}
+    (mount,) = over["services"]["beat"]["volumes"]
+
+    assert over["name"] != yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["name"]
+    assert changed == {
+        "beat": {"environment", "volumes"},
+        "celery-exporter": {"command"},
+    } | {name: {"environment"} for name in OURS - {"beat"}}
+    assert {settings["WMS_ENV"] for settings in environ.values()} == {"test"}
+    assert environ["persist"]["WMS_DATABASE_URL"].endswith("@postgres:5432/wms_test")
+    assert {key for settings in environ.values() for key in settings} <= set(services["worker"]["environment"]) | {
+        "WMS_DATABASE_URL"
+    }
+    assert (
+        f"--broker-transport-option=global_keyprefix={Settings(env='test').key_prefix}"
+        in (over["services"]["celery-exporter"]["command"])
+    )
+    assert (ROOT / mount.split(":")[0] / "sites.yaml").is_file()
 
 
 def test_every_part_of_the_system_is_a_service(services: dict[str, dict[str, Any]]) -> None:
@@ -209,10 +234,21 @@ def test_exporter_reads_the_keys_that_we_write(services: dict[str, dict[str, Any
 
 
 def test_image_runs_unprivileged_and_ends_on_term() -> None:
-    """The final user is a number other than root's, and TERM is what stops it."""
+    """The final user is a number other than root's, TERM is what stops it, and it writes to /tmp only."""
+    environ = " ".join(dockerfile_instructions("ENV"))
+
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", dockerfile_instructions("USER")[-1])
     assert dockerfile_instructions("STOPSIGNAL") == ["SIGTERM"]
-    assert all(re.match(r"python:3\.\d+-slim-\w+( AS \w+)?$", source) for source in dockerfile_instructions("FROM"))
+    assert {"HOME=/tmp", "PYTHONDONTWRITEBYTECODE=1"} <= set(environ.split())
+
+
+def test_image_is_made_of_one_base_that_nobody_can_move() -> None:
+    """Named by its digest, once; the label says the same release."""
+    base, *stages = dockerfile_instructions("FROM")
+    (release,) = re.findall(r"^(python:3\.\d+\.\d+-slim-\w+)@sha256:[0-9a-f]{64} AS base$", base)
+
+    assert stages == ["base AS build", "base"]
+    assert f'base.name="docker.io/library/{release}"' in " ".join(dockerfile_instructions("LABEL"))
 
 
 def test_image_and_compose_ask_the_same_health_question(services: dict[str, dict[str, Any]]) -> None:
@@ -249,20 +285,6 @@ def test_build_context_holds_what_is_copied_and_nothing_else() -> None:
 
     assert first == "*"
     assert allowed == copied
-
-
-def test_workflow_is_valid_pinned_and_covers_every_python() -> None:
-    """Valid by GitHub's schema, each action pinned by commit, the matrix equal to the classifiers in setup.cfg."""
-    checked = check_schema("vendor.github-workflows", WORKFLOW)
-    workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
-    actions = re.findall(r"uses: (\S+)", WORKFLOW.read_text(encoding="utf-8"))
-    promised = re.findall(r"Python :: (3\.\d+)$", setup_cfg()["metadata"]["classifiers"], re.MULTILINE)
-
-    assert checked.returncode == 0, checked.stdout
-    assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python-version"] == promised
-    assert actions
-    assert all(re.fullmatch(r"(actions|hashicorp)/[\w-]+@[0-9a-f]{40}", action) for action in actions)
 
 
 def setup_cfg() -> configparser.ConfigParser:
