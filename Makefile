@@ -40,11 +40,19 @@ TELEGRAF := github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
 bench-peers:
 	GOBIN=$(HOME)/.cache/wms/bench/bin go install -tags custom,inputs.kafka_consumer,outputs.postgresql,parsers.json_v2 $(TELEGRAF)
 
+# Reads .github/workflows, and with shellcheck, where that is found, the shell in them.
+ACTIONLINT := v1.7.12
+.venv/.actionlint-$(ACTIONLINT): .venv/bin/python
+	GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
+	@touch $@
+
 lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint: not found here, run by the GitHub workflow"; fi
+	@if command -v go >/dev/null && $(MAKE) --no-print-directory .venv/.actionlint-$(ACTIONLINT); then $(BIN)/actionlint -color; \
+	elif test "$(CI)" = true; then echo "actionlint: not found, and not to be had without Go" && exit 1; \
+	else echo "actionlint: not found here, run by the GitHub workflow"; fi
 	@if command -v terraform >/dev/null; then terraform fmt -check -diff -recursive ops/terraform; else echo "terraform fmt: not found here, run by the GitHub workflow"; fi
 
 fix: .venv/.dev

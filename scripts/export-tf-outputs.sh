@@ -3,8 +3,8 @@
 #
 #   settings=$(scripts/export-tf-outputs.sh staging worker) && eval "$settings"
 #
-# ENV is staging or prod. ROLE is beat, worker, persist, housekeeping, migrate, reader, release, or operator (the default:
-# the broker, and Postgres for reading). Certificates go to WMS_CERTS_DIR (else certs), each 0600. With --check nothing is
+# ENV is staging or prod. ROLE is beat, worker, persist, housekeeping, migrate, reader, release, bootstrap (Postgres' owner,
+# for bootstrap.sql), or operator (the default: the broker, and Postgres for reading). Certificates go to WMS_CERTS_DIR (else certs), each 0600. With --check nothing is
 # written or printed: it is told what is missing in the state, and which files differ from it or may be read by others.
 # Status: 0 well, 1 not, 2 wrongly called.
 set -euo pipefail

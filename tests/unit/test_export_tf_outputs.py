@@ -153,6 +153,6 @@ def test_the_roles_it_names_are_those_of_the_module() -> None:
     roles = set(values["settings"])
     comment = SCRIPT.read_text(encoding="utf-8").split("set -euo")[0]
 
-    assert len(roles) == 8
+    assert len(roles) == 9
     assert all(role in comment for role in roles)
     assert all(f'"{role}"' in values["certificates"] for role in roles)

@@ -6,6 +6,8 @@ locals {
     for role, user in aiven_pg_user.role : role =>
     "postgresql://${urlencode(user.username)}:${urlencode(user.password)}@${aiven_pg.this.service_host}:${aiven_pg.this.service_port}/${aiven_pg_database.wms.database_name}?sslmode=verify-full"
   }
+  # Aiven's own user, who owns the database: for bootstrap.sql and nothing else.
+  bootstrap_url = "postgresql://${urlencode(aiven_pg.this.service_username)}:${urlencode(aiven_pg.this.service_password)}@${aiven_pg.this.service_host}:${aiven_pg.this.service_port}/${aiven_pg_database.wms.database_name}?sslmode=verify-full"
   # A pool's uri has its own port, and no sslmode that verifies.
   reader_url = replace(aiven_connection_pool.reader.connection_uri, "sslmode=require", "sslmode=verify-full")
   broker_url = "rediss://${urlencode(aiven_valkey_user.wms.username)}:${urlencode(aiven_valkey_user.wms.password)}@${aiven_valkey.this.service_host}:${aiven_valkey.this.service_port}/0"
@@ -51,6 +53,7 @@ output "settings" {
     migrate      = merge(local.common, { WMS_DATABASE_URL = local.database_urls["migrate"] })
     reader       = merge(local.common, { WMS_DATABASE_URL = local.reader_url })
     operator     = merge(local.common, { WMS_BROKER_URL = local.broker_url, WMS_DATABASE_URL = local.reader_url })
+    bootstrap    = merge(local.common, { WMS_DATABASE_URL = local.bootstrap_url })
     release      = merge(local.common, { WMS_SCHEMA_REGISTRY_URL = local.kafka.WMS_SCHEMA_REGISTRY_URL, WMS_SCHEMA_REGISTRY_AUTH = local.registry_logins["release"] })
   }
 }
@@ -59,7 +62,7 @@ output "certificates" {
   description = "PEM files by role and name: ca.pem for all, and the Kafka users' certificates and keys."
   sensitive   = true
   value = merge(
-    { for role in ["beat", "housekeeping", "migrate", "operator", "reader", "release"] : role => { "ca.pem" = local.ca_cert } },
+    { for role in ["beat", "bootstrap", "housekeeping", "migrate", "operator", "reader", "release"] : role => { "ca.pem" = local.ca_cert } },
     {
       for role in ["worker", "persist"] : role => {
         "ca.pem"         = local.ca_cert
