@@ -12,6 +12,7 @@ import trustme
 from structlog.testing import capture_logs
 
 from tests.certificates import AUTHORITY
+from tests.e2e.outside import Outside
 from tests.pems import certs_folder
 from tests.results import a_result
 from tests.tls_kafka import PASSWORD, TlsKafka, tls_kafka
@@ -94,6 +95,16 @@ def test_each_role_by_its_login(as_role: As, kafka: TlsKafka, tmp_path: Path) ->
     refused = as_role("worker", **with_login(kafka, tmp_path, "worker", "wrong"))
     with pytest.raises(ServiceUnavailable):
         ensure_topic(refused, timeout_seconds=2)
+
+
+def test_who_looks_from_outside_needs_no_more_than_persist(as_role: As) -> None:
+    """The reader of tests/e2e: ends and messages, by the certificate of a role that may write nothing."""
+    publish(as_role("worker"))
+    outside = Outside(as_role("persist"))
+    (message,) = outside.messages({0: 0}, outside.ends())
+
+    assert outside.ends() == {0: 1}
+    assert message.key() == str(a_result().site_id).encode()
 
 
 def test_a_role_has_no_more_rights_than_it_needs(as_role: As) -> None:
