@@ -22,9 +22,9 @@ test: .venv/.dev peers
 	-@$(BIN)/wms fetch-kafka
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# On the system that WMS_* name; without any, on one that the tests start.
+# On the system that WMS_* name; without any, on one that the tests start. E2E: options, as --wait-seconds=120.
 e2e: .venv/.dev
-	$(BIN)/python -m pytest -n 0 $(if $(filter WMS_ENV WMS_%_URL WMS_KAFKA_BOOTSTRAP_SERVERS,$(.VARIABLES)),tests/e2e,tests/acceptance/test_e2e.py)
+	$(BIN)/python -m pytest -n 0 $(if $(filter WMS_ENV WMS_%_URL WMS_KAFKA_BOOTSTRAP_SERVERS,$(.VARIABLES)),tests/e2e $(E2E),tests/acceptance/test_e2e.py)
 
 faults: .venv/.dev
 	$(BIN)/python -m tests.faults --lanes 4 --document

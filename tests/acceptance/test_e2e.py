@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.test_up import Running, environ_without_wms, environment
+from tests.waiting import wait_until
 from wms_tasks.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,13 +39,13 @@ def test_a_running_system_passes(tmp_path: Path, kafka_jars: Path) -> None:
     environ = environment(tmp_path)
     system = Running(tmp_path, environ)
     try:
-        system.seconds_to(r"healthy is up 200", timeout_seconds=60)
+        wait_until((tmp_path / ".wms" / "env").exists, 60, "the services' addresses")
         given = written(tmp_path / ".wms" / "env") | {
             "WMS_ENV": "dev",
             "WMS_SITES": str(tmp_path / "sites.yaml"),
             "WMS_METRICS_PORT": environ["WMS_UP_METRICS_PORT"],
         }
-        done = e2e(given)
+        done = e2e(given, "--wait-seconds", "60")
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search(r"^1[0-9] passed, 1 skipped", done.stdout, re.MULTILINE), done.stdout
         assert system.stop(signal.SIGTERM) <= 12
@@ -60,7 +61,7 @@ def test_services_without_roles_fail(settings: Settings, wms_environ: dict[str, 
     done = e2e(wms_environ)
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "no sites are announced: does beat run, and persist, with this database?" in done.stdout
+    assert "a site has been probed: do beat, a worker and persist run, with these services?" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -88,11 +89,12 @@ def test_what_is_missing_is_told_in_a_line_each(given: dict[str, str], told: lis
 
 def test_it_is_no_part_of_the_usual_run() -> None:
     """`pytest` without a path does not collect it: there `WMS_*` would be whatever the developer works with."""
+    others = [f"--ignore=tests/{name}" for name in ("acceptance", "faults", "integration", "unit")]
     collected = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "0", "-q", "--collect-only", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-n", "0", "-q", "--collect-only", "-p", "no:cacheprovider", *others],
         cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
 
     assert collected.returncode == 0, collected.stdout
-    assert "tests/acceptance/test_e2e.py::" in collected.stdout
+    assert "tests/migration/test_migrate.py::" in collected.stdout
     assert "tests/e2e/" not in collected.stdout

@@ -30,7 +30,11 @@ LONGEST_WAIT_SECONDS = 150.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long to look."""
+    """How long to wait, and to look."""
+    parser.addoption(
+        "--wait-seconds", type=float, default=0.0,
+        help="So long a system that has just been started may take until it has probed a site; default: 0.",
+    )  # fmt: skip
     parser.addoption(
         "--watch-seconds", type=float,
         help="So long slots are watched; default: two of the fastest site's, from 5 to 120 s.",
@@ -60,9 +64,16 @@ def clean_environ() -> None:
 
 
 @pytest.fixture(scope="session")
-def outside() -> Outside:
-    """The system."""
-    return Outside(_settings(os.environ))
+def outside(request: pytest.FixtureRequest) -> Outside:
+    """The system, at work."""
+    found = Outside(_settings(os.environ))
+    wait_until(
+        found.has_begun,
+        timeout_seconds=request.config.getoption("--wait-seconds"),
+        what="a site has been probed: do beat, a worker and persist run, with these services?",
+        every_seconds=1,
+    )
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +103,6 @@ class Watched:
 def watched(outside: Outside, start: Start, request: pytest.FixtureRequest) -> Watched:
     """What became of the slots of the next seconds, as soon as each has a row or none can be expected any more."""
     schedules = outside.schedules(start.at)
-    assert schedules, "no sites are announced: does beat run, and persist, with this database?"
     fastest = min(one.interval.total_seconds() for one in schedules)
     seconds = request.config.getoption("--watch-seconds") or min(max(5.0, 2 * fastest), LONGEST_WATCH_SECONDS)
     found = Watched(start, seconds)

@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from tests.e2e.judgement import Row, Schedule
 from wms_tasks import tls
+from wms_tasks.errors import MigrationError, ServiceUnavailable
 from wms_tasks.settings import Settings
 from wms_tasks.store.connect import session
 from wms_tasks.topic import LibrdkafkaLog
@@ -23,6 +24,10 @@ SCHEDULES = """
 SELECT site_id, location, site_name, interval_us, splay_us, deadline_us, valid_from,
     least(valid_to, timestamptz '9999-01-01') AS valid_to
 FROM wms.sites WHERE valid_to > %s
+"""
+HAS_BEGUN = """
+SELECT EXISTS (SELECT FROM wms.sites WHERE valid_to = 'infinity')
+    AND EXISTS (SELECT FROM wms.results WHERE outcome <> 'missed')
 """
 ROWS = """
 SELECT site_id, location, scheduled_at, outcome, reason FROM wms.results WHERE scheduled_at >= %s AND scheduled_at < %s
@@ -55,6 +60,14 @@ class Outside:
         """One transaction."""
         with session(self.settings, "e2e", limit_seconds=60) as connection:
             yield connection
+
+    def has_begun(self) -> bool:
+        """Whether sites are scheduled and one was probed; not, where Postgres is not there yet or has no schema."""
+        try:
+            with self.postgres() as connection:
+                return bool(connection.execute(HAS_BEGUN).fetchone() == (True,))
+        except (ServiceUnavailable, MigrationError):
+            return False
 
     def start(self) -> Start:
         """Now."""
