@@ -231,8 +231,15 @@ class Settings(BaseSettings):
         "counts.",
     )
     partitions_ahead_days: int = Field(7, ge=1, le=60, description="Daily partitions made ahead of today.")
+    migrate: Literal["auto", "wait", "off"] = Field(
+        "auto",
+        description="What a role that uses Postgres does about the schema at its start: `auto` applies what is missing; `wait` "
+        "only waits until somebody has (`wms migrate up` as a step of its own); `off` does not look.",
+    )
     schema_target: str | None = Field(
-        None, description="Migrate up or down to this migration id at start; unset: this release's newest."
+        None,
+        description="Migrate up or down to this migration id at start (under WMS_MIGRATE=wait: wait for it, or for a newer "
+        "one); unset: this release's newest.",
     )
     metrics_port: int | None = Field(
         None,

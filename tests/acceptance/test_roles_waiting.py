@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.acceptance.orders import Left, order_for, send
 from tests.acceptance.processes import roles
 from tests.faults.proxy import Proxy
+from tests.persisting import send as publish
+from tests.persisting import slots, wait_for_rows
 from tests.ports import free_ports
 from tests.samples import waits_for
 from tests.servers import LocalServer, answer
@@ -101,3 +105,34 @@ def test_a_worker_started_without_kafka(
         assert web.count("/") == 2
     for event in ("publish.waiting_for_kafka", "publish.kafka_is_back", "topic.waiting_for_kafka"):
         assert worker.said().count(event) == 1
+
+
+WMS = [sys.executable, "-m", "wms_tasks.cli"]
+
+
+@pytest.mark.slow
+def test_a_persist_worker_told_to_wait_for_its_schema(
+    settings: Settings, wms_environ: dict[str, str], tmp_path: Path, empty_database_url: str
+) -> None:
+    """It makes nothing itself, leaves on TERM, and goes on by itself once `wms migrate up` has run on its own."""
+    ensure_topic(settings)
+    publish(settings, slots(3))
+    (port,) = free_ports(1)
+    environ = {"WMS_DATABASE_URL": empty_database_url, "WMS_MIGRATE": "wait", "WMS_METRICS_PORT": str(port)}
+    with roles(wms_environ, tmp_path) as started:
+        persist = started.worker("--persist", **environ)
+        persist.until_said("migrate.waiting_for_schema")
+        assert waits_for(port) == {"persist": "Postgres and its schema"}
+        assert persist.stop()[0] == 0
+        assert "role.ended_unasked" not in persist.said()
+
+        persist = started.worker("--persist", **environ)
+        persist.until_said("migrate.waiting_for_schema")
+        with psycopg.connect(empty_database_url) as connection:
+            assert connection.execute("SELECT to_regnamespace('wms')").fetchone() == (None,)
+        assert started.start("migrate", "up", program=WMS, **environ).wait(30) == 0
+        persist.until_said("migrate.schema_is_there")
+        wait_for_rows(settings.model_copy(update={"database_url": empty_database_url}), 3)
+        assert persist.stop()[0] == 0
+    assert persist.said().count("migrate.waiting_for_schema") == persist.said().count("migrate.schema_is_there") == 1
+    assert "migrate.applied" not in persist.said()

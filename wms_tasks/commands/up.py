@@ -97,6 +97,7 @@ def _point_at(services: EmbeddedServices, settings: Settings, sites_path: Path, 
         WMS_KAFKA_BOOTSTRAP_SERVERS=services.kafka_bootstrap_servers,
         WMS_DATABASE_URL=services.database_url,
         WMS_KAFKA_PROPERTIES="{}",
+        WMS_MIGRATE="auto",
         WMS_SITES=str(sites_path),
         WMS_METRICS_PORT=str(settings.up_metrics_port if settings.metrics_port is None else settings.metrics_port),
     )

@@ -18,7 +18,8 @@ from wms_tasks.roles.site_series import serve_site_series
 from wms_tasks.roles.thread import RoleThread
 from wms_tasks.settings import Settings
 from wms_tasks.store.housekeep import make_partitions
-from wms_tasks.store.migrate import migrate_to_target
+from wms_tasks.store.patience import Patience
+from wms_tasks.store.schema import prepare_schema
 
 # One write may take half a minute (ANSWER_SECONDS of the sink), and so may the claim before it.
 _PULSE_ALLOWED_SECONDS = 90.0
@@ -48,7 +49,7 @@ class PersistRole:
         self._stopping = threading.Event()
         self._loops = {pulse_of(one): PersistLoop(one) for one in settings.read_versions}
         self._threads = [
-            RoleThread(name, run=partial(self._work, loop), ask_to_end=partial(self._ask_to_end, loop))
+            RoleThread(name, run=partial(self._work, name, loop), ask_to_end=partial(self._ask_to_end, loop))
             for name, loop in self._loops.items()
         ]
 
@@ -82,9 +83,9 @@ class PersistRole:
             return "its end" if self._stopping.is_set() else "Postgres and its schema"
         return None if state is State.RUNNING else state.removeprefix("waiting_for_")
 
-    def _work(self, loop: PersistLoop) -> None:
+    def _work(self, pulse: str, loop: PersistLoop) -> None:
         # Each does, since none may begin before it is done; all but the first find nothing to do.
-        migrate_to_target(self._settings, stopping=self._stopping)
+        prepare_schema(self._settings, Patience(stopping=self._stopping, alive=partial(HEALTH.did, pulse)))
         make_partitions(self._settings)
         if not self._stopping.is_set():
             look_less_for_cycles()

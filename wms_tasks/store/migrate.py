@@ -23,17 +23,16 @@ import structlog
 from psycopg import Connection
 from yoyo import read_migrations
 
-from wms_tasks import clock
 from wms_tasks.errors import MigrationError, ServiceUnavailable
 from wms_tasks.settings import Settings
 from wms_tasks.store.connect import connect, first_line, place, unavailable
 from wms_tasks.store.migration_files import MigrationFile, digest, folder, migration_files
 from wms_tasks.store.migration_plan import Plan, plan, plan_down, plan_up
+from wms_tasks.store.patience import Patience
 from wms_tasks.store.queries import query
 from wms_tasks.store.yoyo_backend import Backend, open_backend
 
 LOCK_POLL_SECONDS = 0.2
-SAY_AGAIN_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 10.0
 
 # (this release's ids, the applied ids) → what to do; asked under the lock.
@@ -57,67 +56,53 @@ class MigrationStatus:
     can_roll_back: bool
 
 
-class _Patience:
-    """How long to go on trying, and when to say so again. ``stopping`` ends it early."""
-
-    def __init__(self, give_up_after_seconds: float | None, stopping: threading.Event | None) -> None:
-        self._began = clock.monotonic()
-        self._limit = give_up_after_seconds
-        self._stopping = stopping or threading.Event()
-        self._said: dict[str, float] = {}
-
-    def pause(self, seconds: float, event: str, reason: ServiceUnavailable) -> None:
-        """Wait a while, or raise the reason where patience is over."""
-        elapsed = clock.monotonic() - self._began
-        if self._stopping.is_set() or (self._limit is not None and elapsed + seconds > self._limit):
-            raise reason
-        if clock.monotonic() >= self._said.get(event, 0.0):
-            self._said[event] = clock.monotonic() + SAY_AGAIN_SECONDS
-            _log.warning(event, reason=reason.message)
-        self._stopping.wait(seconds)
-
-
 def migrate_to_target(
     settings: Settings,
     *,
     give_up_after_seconds: float | None = None,
     stopping: threading.Event | None = None,
 ) -> None:
+    """`bring_to_target`, with a patience of its own."""
+    bring_to_target(settings, Patience(give_up_after_seconds, stopping))
+
+
+def bring_to_target(settings: Settings, patience: Patience) -> None:
     """
     Apply, or roll back, to ``settings.schema_target``; unset: apply whatever this release has and the database lacks.
 
     Waits while Postgres does not answer, saying so once a minute, and while another process migrates.
 
-    Args:
-        give_up_after_seconds: raise after about this long without success; None waits for ever.
-        stopping: when set, stop waiting and raise.
     Raises:
         MigrationError: the target is unknown, a rollback is kept nowhere, or a migration's SQL fails.
         ServiceUnavailable: patience is over.
     """
     target = settings.schema_target
-    patience = _Patience(give_up_after_seconds, stopping)
     todo = _migrate(settings, lambda files, applied: plan(files=files, applied=applied, target=target), patience)
-    if todo.newer:
-        _log.warning("migrate.schema_newer", unknown=list(todo.newer), hint="written by a newer release; going on")
+    say_newer(todo)
+
+
+def say_newer(found: Plan) -> None:
+    """Where the schema has what this release does not know."""
+    if found.newer:
+        _log.warning("migrate.schema_newer", unknown=list(found.newer), hint="written by a newer release; going on")
 
 
 def migrate_up(settings: Settings, target: str | None, *, give_up_after_seconds: float) -> tuple[str, ...]:
     """Apply what is missing up to a target, by default this release's newest. Returns what was applied."""
-    patience = _Patience(give_up_after_seconds, None)
+    patience = Patience(give_up_after_seconds)
     return _migrate(settings, lambda files, applied: plan_up(files, applied, target), patience).apply
 
 
 def migrate_down(settings: Settings, target: str | None, *, give_up_after_seconds: float) -> tuple[str, ...]:
     """Roll back to a target, by default the newest one alone. Returns what was rolled back."""
-    patience = _Patience(give_up_after_seconds, None)
+    patience = Patience(give_up_after_seconds)
     return _migrate(settings, lambda files, applied: plan_down(files, applied, target), patience).roll_back
 
 
 def migration_status(connection: Connection[Any], where: Path | None = None) -> list[MigrationStatus]:
     """Every migration that this release or the database knows, oldest first."""
     files = {f.migration_id for f in migration_files(where or folder())}
-    applied = _applied(connection)
+    applied = applied_migrations(connection)
     return [
         MigrationStatus(
             migration_id=i,
@@ -129,7 +114,7 @@ def migration_status(connection: Connection[Any], where: Path | None = None) -> 
     ]
 
 
-def _migrate(settings: Settings, decide: Decide, patience: _Patience) -> Plan:
+def _migrate(settings: Settings, decide: Decide, patience: Patience) -> Plan:
     attempt = 0
     while True:
         try:
@@ -152,11 +137,11 @@ def _in_use(settings: Settings, error: psycopg.Error) -> ServiceUnavailable:
     return ServiceUnavailable(what, hint="end the long transaction that pg_stat_activity shows")
 
 
-def _migrate_once(settings: Settings, decide: Decide, patience: _Patience) -> Plan:
+def _migrate_once(settings: Settings, decide: Decide, patience: Patience) -> Plan:
     files = {f.migration_id: f for f in migration_files(folder())}
     with _locked(settings, patience) as connection:
         _prepare(connection)
-        applied = _applied(connection)
+        applied = applied_migrations(connection)
         todo = decide(files, applied)
         for migration_id, (_, kept) in applied.items():
             if migration_id in files and not kept:
@@ -167,7 +152,7 @@ def _migrate_once(settings: Settings, decide: Decide, patience: _Patience) -> Pl
 
 
 @contextmanager
-def _locked(settings: Settings, patience: _Patience) -> Iterator[Connection[Any]]:
+def _locked(settings: Settings, patience: Patience) -> Iterator[Connection[Any]]:
     """An autocommit connection that holds the session lock; closing it frees the lock."""
     with closing(connect(settings, "migrate", autocommit=True)) as connection:
         while True:
@@ -188,7 +173,7 @@ def _prepare(connection: Connection[Any]) -> None:
         connection.execute(query(name))
 
 
-def _applied(connection: Connection[Any]) -> dict[str, tuple[datetime, bool]]:
+def applied_migrations(connection: Connection[Any]) -> dict[str, tuple[datetime, bool]]:
     """Applied id → when, and whether its rollback is kept."""
     row = connection.execute(query("has_migrations")).fetchone()
     if not row or not row[0]:

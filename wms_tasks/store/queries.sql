@@ -4,6 +4,10 @@
 -- A session lock, polled: a blocking wait would deadlock with CREATE INDEX CONCURRENTLY.
 SELECT pg_try_advisory_lock(hashtextextended('wms.migrations', 0))
 
+-- try_share_migration_lock --
+-- Who only looks; until the end of the transaction, and beside others who look.
+SELECT pg_try_advisory_xact_lock_shared(hashtextextended('wms.migrations', 0))
+
 -- make_migrations_schema --
 -- yoyo's own tables and the kept rollbacks; apart from schema wms, which migrations make and drop.
 CREATE SCHEMA IF NOT EXISTS wms_migrations
