@@ -50,8 +50,9 @@ lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/lint_migrations.py
 	@if command -v go >/dev/null && $(MAKE) --no-print-directory .venv/.actionlint-$(ACTIONLINT); then $(BIN)/actionlint -color; \
-	elif test "$(CI)" = true; then echo "actionlint: not found, and not to be had without Go" && exit 1; \
+	elif test "$(GITHUB_ACTIONS)" = true; then echo "actionlint: not found, and not to be had without Go" && exit 1; \
 	else echo "actionlint: not found here, run by the GitHub workflow"; fi
 	@if command -v terraform >/dev/null; then terraform fmt -check -diff -recursive ops/terraform; else echo "terraform fmt: not found here, run by the GitHub workflow"; fi
 
