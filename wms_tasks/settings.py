@@ -68,6 +68,7 @@ class Settings(BaseSettings):
 
     # What this release writes: `SCHEMA_VERSION` in result.py, which a test compares.
     _topic_version: int = PrivateAttr(1)
+    _database_variable: str = PrivateAttr("WMS_DATABASE_URL")
 
     env: Literal["dev", "test", "staging", "prod"] = Field(
         "dev", description="Environment; topic, consumer group, queues and Redis keys carry it."
@@ -112,6 +113,26 @@ class Settings(BaseSettings):
         repr=False,
         description="Postgres, for the persist role and the reading commands.",
     )
+    database_url_housekeeping: str | None = Field(
+        None,
+        repr=False,
+        description="Postgres as the login that closes slots, drops old days and replays rejects, for the tasks of the queue "
+        "`housekeeping` and `wms rejects replay|drop`; unset: WMS_DATABASE_URL.",
+    )
+    database_pooled: bool = Field(
+        False,
+        description="WMS_DATABASE_URL is a pool by transaction, as PgBouncer's: for reading commands only.",
+    )
+    database_role_persist: str | None = Field(
+        None,
+        max_length=63,
+        description="Migrating gives this role of Postgres what the persist role needs, and takes it from the one named before; "
+        "unset: who had it keeps it (docs/howto/least-rights.md).",
+    )
+    database_role_housekeeping: str | None = Field(
+        None, max_length=63, description="The same for what the tasks of the queue `housekeeping` need."
+    )
+    database_role_reader: str | None = Field(None, max_length=63, description="The same for reading all and no more.")
     certs_dir: Path = Field(
         Path("certs"),
         description="The folder of certificates (PEM): `ca.pem`, the authorities that vouch for Kafka, Postgres and Redis; "
@@ -340,6 +361,21 @@ class Settings(BaseSettings):
     def read_versions(self) -> list[Settings]:
         """For each version of the topic that the persist worker reads."""
         return [self.of_topic_version(int(one)) for one in self.topic_versions.split(",")]
+
+    @property
+    def for_housekeeping(self) -> Settings:
+        """The same, with housekeeping's own login as ``database_url``, where it has one."""
+        if self.database_url_housekeeping is None:
+            return self
+        changes = {"database_url": self.database_url_housekeeping, "database_pooled": False}
+        other = self.model_copy(update=changes)
+        other._database_variable = "WMS_DATABASE_URL_HOUSEKEEPING"
+        return other
+
+    @property
+    def database_variable(self) -> str:
+        """What `database_url` was read from, for messages."""
+        return self._database_variable
 
     @property
     def may_make(self) -> bool:

@@ -33,7 +33,7 @@ def make_partitions() -> None:
     """Make the daily partitions of the days ahead; retried whatever the reason, since a first schema comes late."""
     from wms_tasks.store.housekeep import make_partitions as make
 
-    make(get_settings())
+    make(get_settings().for_housekeeping)
 
 
 @app.task(  # type: ignore[untyped-decorator]
@@ -47,7 +47,7 @@ def drop_old() -> None:
     """Drop the days and rejects that are kept no longer; where the first schema comes late, there are none yet."""
     from wms_tasks.store.retention import drop_old as drop
 
-    drop(get_settings())
+    drop(get_settings().for_housekeeping)
 
 
 @app.task(  # type: ignore[untyped-decorator]
@@ -58,7 +58,7 @@ def announce_sites(chunk: dict[str, Any]) -> None:
     from wms_tasks.ledger.sites import take_in
     from wms_tasks.schedule.announce import Chunk
 
-    take_in(get_settings(), Chunk.from_message(chunk))
+    take_in(get_settings().for_housekeeping, Chunk.from_message(chunk))
 
 
 @app.task(  # type: ignore[untyped-decorator]
@@ -69,4 +69,4 @@ def close_slots(word: dict[str, Any]) -> None:
     from wms_tasks.ledger.close import close_slots as close
     from wms_tasks.schedule.announce import Word
 
-    close(get_settings(), Word.from_message(word))
+    close(get_settings().for_housekeeping, Word.from_message(word))

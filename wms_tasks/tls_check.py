@@ -17,7 +17,8 @@ from wms_tasks import clock, tls
 from wms_tasks.errors import SettingsError
 from wms_tasks.settings import Settings
 
-Service = Literal["redis", "kafka", "postgres"]
+# `housekeeping` is Postgres again, with a login of its own.
+Service = Literal["redis", "kafka", "postgres", "housekeeping"]
 
 _UNIX_SCHEMES = frozenset({"unix", "socket", "redis+socket"})
 _OFF = frozenset({"false", "f", "0"})
@@ -92,15 +93,20 @@ def _postgres(settings: Settings) -> Iterator[str]:
     hosts = str(given.get("host") or "").split(",")
     if all(host.startswith(("/", "@")) for host in hosts) and not given.get("hostaddr"):
         return
+    variable = settings.database_variable
     if (mode := given.get("sslmode")) != "verify-full":
         what = "no sslmode" if mode is None else f"sslmode={mode}"
-        yield f"WMS_DATABASE_URL: {what} does not verify Postgres: WMS_ENV={settings.env} wants sslmode=verify-full"
+        yield f"{variable}: {what} does not verify Postgres: WMS_ENV={settings.env} wants sslmode=verify-full"
         return
     if not given.get("sslrootcert"):
-        yield f"{tls.in_folder(settings, tls.CA)}: is not there, and WMS_DATABASE_URL has no sslrootcert"
+        yield f"{tls.in_folder(settings, tls.CA)}: is not there, and {variable} has no sslrootcert"
     elif given["sslrootcert"] == "system":
         given = {**given, "sslrootcert": None}
     yield from _files(given, "sslrootcert", "sslcert", "sslkey", given.get("sslpassword"))
+
+
+def _housekeeping(settings: Settings) -> Iterator[str]:
+    yield from _postgres(settings.for_housekeeping)
 
 
 def _files(
@@ -117,4 +123,9 @@ def _files(
         yield from identity_faults(Path(path), Path(options.get(key) or path), now, password=password)
 
 
-_CHECKS: dict[Service, Callable[[Settings], Iterator[str]]] = {"redis": _redis, "kafka": _kafka, "postgres": _postgres}
+_CHECKS: dict[Service, Callable[[Settings], Iterator[str]]] = {
+    "redis": _redis,
+    "kafka": _kafka,
+    "postgres": _postgres,
+    "housekeeping": _housekeeping,
+}

@@ -41,7 +41,10 @@ def test_every_setting_says_what_it_does() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["broker_url", "database_url", "heartbeat_url", "schema_registry_url", "schema_registry_auth", "sentry_dsn"],
+    [
+        *("broker_url", "database_url", "database_url_housekeeping", "heartbeat_url", "schema_registry_url"),
+        *("schema_registry_auth", "sentry_dsn"),
+    ],
 )
 def test_settings_that_may_hold_a_password_are_marked(name: str) -> None:
     """The page marks them as secret, and so does `repr`."""

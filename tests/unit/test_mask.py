@@ -14,6 +14,7 @@ from wms_tasks.settings import Settings
         ("broker_url", "redis://wms:s3cr3t-broker@redis:6379/0", "s3cr3t-broker"),
         ("database_url", "postgresql://wms@db/wms?password=s3cr3t-database", "s3cr3t-database"),
         ("database_url", "host=db password=s3cr3t-database", "s3cr3t-database"),
+        ("database_url_housekeeping", "postgresql://keeper:s3cr3t-keeper@db/wms", "s3cr3t-keeper"),
         ("heartbeat_url", "https://dead.example/ping/s3cr3t-heartbeat", "ping/s3cr3t-heartbeat"),
         ("schema_registry_url", "https://wms:s3cr3t-url@registry.example/", "s3cr3t-url"),
         ("kafka_properties", "sasl.username=wms\nsasl.password=s3cr3t-kafka", "s3cr3t-kafka"),

@@ -100,6 +100,17 @@ def test_tls_that_verifies_less_is_no_tls(certs: Path, other: dict[str, str], li
     assert said.startswith(line)
 
 
+def test_housekeepings_own_login_is_looked_at_too(certs: Path) -> None:
+    """By its own name, and for those who use it; without one there is nothing more to say."""
+    other = {"database_url_housekeeping": "postgresql://keeper:s3cr3t@db.example/wms"}
+    assert faults(with_(certs), "postgres", "housekeeping") == []
+    assert faults(with_(certs, **other), "postgres") == []
+    (said,) = faults(with_(certs, **other), "postgres", "housekeeping")
+    assert said.startswith("WMS_DATABASE_URL_HOUSEKEEPING: no sslmode does not verify Postgres")
+    (said,) = faults(with_(certs, database_url_housekeeping="postgresql://%zz"), "housekeeping")
+    assert said.startswith("WMS_DATABASE_URL_HOUSEKEEPING: not a Postgres url")
+
+
 def test_a_unix_socket_meets_no_network(certs: Path) -> None:
     """Named as such, in either url."""
     other = {"broker_url": "unix:///run/redis.sock?db=0", "database_url": "postgresql://%2Frun%2Fpostgresql/wms"}

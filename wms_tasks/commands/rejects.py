@@ -76,7 +76,7 @@ def replay(ids: tuple[int, ...], everything: bool) -> None:
     """
     if bool(ids) == everything:
         raise UsageError("name the ids of rejects, or --all (wms rejects list shows them)")
-    settings = require(get_settings(), "postgres")
+    settings = require(get_settings(), "housekeeping").for_housekeeping
     stored, kept = _replay(settings, list(ids) if ids else _all_ids(settings))
     click.echo(f"{stored} stored, {kept} still rejected")
     if kept:
@@ -90,7 +90,8 @@ def drop(ids: tuple[int, ...], yes: bool) -> None:
     """Delete them for good."""
     if not yes:
         raise UsageError(f"this deletes {len(ids)} rejects for good", hint="add --yes")
-    with session(require(get_settings(), "postgres"), "rejects") as connection:
+    settings = require(get_settings(), "housekeeping").for_housekeeping
+    with session(settings, "rejects") as connection:
         _wanted(rejects_by_id(connection, ids), ids)
         dropped = drop_rejects(connection, ids)
     click.echo(f"{dropped} dropped")

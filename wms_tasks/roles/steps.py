@@ -29,7 +29,7 @@ from wms_tasks.roles.memory import begin_giving_back
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
-from wms_tasks.tls_check import require
+from wms_tasks.tls_check import Service, require
 
 log = structlog.get_logger()
 
@@ -61,11 +61,15 @@ def _green(worker: Any) -> bool:
 
 def _check_tls(queues: Collection[str], persist: bool) -> None:
     """What a worker with these queues uses; Redis was looked at when this program began."""
+    services: set[Service] = set()
+    if persist or PROBE_QUEUE in queues:
+        services |= {"kafka"}
+    if persist:
+        services |= {"postgres"}
+    if HOUSEKEEPING_QUEUE in queues:
+        services |= {"kafka", "housekeeping"}
     try:
-        if persist or HOUSEKEEPING_QUEUE in queues:
-            require(get_settings(), "kafka", "postgres")
-        elif PROBE_QUEUE in queues:
-            require(get_settings(), "kafka")
+        require(get_settings(), *sorted(services))
     except SettingsError as error:
         _refuse(error.message)
 

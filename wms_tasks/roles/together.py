@@ -59,7 +59,7 @@ def run_together(
     Raises:
         SettingsError: the environment wants TLS, and something is missing for it.
     """
-    require(settings, "redis", "kafka", "postgres")
+    require(settings, "redis", "kafka", "postgres", "housekeeping")
     hooks.connect()
     steps.install(app)
     if on_ready is not None:

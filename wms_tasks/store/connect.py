@@ -21,6 +21,7 @@ from wms_tasks import tls
 from wms_tasks.errors import MigrationError, ServiceUnavailable, SettingsError
 from wms_tasks.settings import Settings
 from wms_tasks.store.deadline import deadline
+from wms_tasks.store.queries import query
 
 if psycopg.pq.__impl__ not in {"binary", "c"}:
     raise ImportError("psycopg fell back to its slow pure Python form: install psycopg[binary]")
@@ -54,6 +55,7 @@ _SERVER = " ".join(
 )
 
 
+_REFUSED_BY_A_POOL = "unsupported startup parameter"
 _WHERE = re.compile(r"^connection failed: (connection to server [^\n]*? failed: )?")
 
 
@@ -63,9 +65,14 @@ def parameters(settings: Settings, role: str) -> dict[str, Any]:
         given = conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
         # libpq's message repeats the url, which may hold a password.
-        raise SettingsError("WMS_DATABASE_URL: not a Postgres url (postgresql://user@host:port/database)") from None
-    options = f"{_SERVER} {given.pop('options', None) or ''}".strip()
-    return {"application_name": f"wms-{role}", **_CLIENT, **given, **tls.postgres(settings, given), "options": options}
+        name = settings.database_variable
+        raise SettingsError(f"{name}: not a Postgres url (postgresql://user@host:port/database)") from None
+    made = {"application_name": f"wms-{role}", **_CLIENT, **given, **tls.postgres(settings, given)}
+    if settings.database_pooled:
+        # PgBouncer refuses options that it does not know, and may give the next transaction another server connection,
+        # which has not prepared what this one has.
+        return {**made, "prepare_threshold": None}
+    return {**made, "options": f"{_SERVER} {given.get('options') or ''}".strip()}
 
 
 def place(settings: Settings) -> str:
@@ -83,7 +90,9 @@ def first_line(error: BaseException) -> str:
 
 def unavailable(settings: Settings, error: BaseException) -> ServiceUnavailable:
     """The one line for a person: Postgres at this place does not answer, and why."""
-    return ServiceUnavailable(f"Postgres at {place(settings)} does not answer: {first_line(error)}")
+    reason = first_line(error)
+    hint = "is it a pool? WMS_DATABASE_POOLED=true" if _REFUSED_BY_A_POOL in reason else ""
+    return ServiceUnavailable(f"Postgres at {place(settings)} does not answer: {reason}", hint=hint)
 
 
 def connect(
@@ -100,14 +109,33 @@ def connect(
         role: who we are, shown in pg_stat_activity as ``wms-<role>``.
     Raises:
         ServiceUnavailable: with host, port and libpq's reason.
-        SettingsError: the url is none.
+        SettingsError: the url is none, or a pool's.
     """
+    if settings.database_pooled:
+        what = "holds locks or a temporary table past a transaction, which a pool gives to others"
+        raise SettingsError(f"WMS_DATABASE_POOLED: {role} {what}; name Postgres itself in WMS_DATABASE_URL")
+    return _connect(settings, role, autocommit=autocommit, connect_timeout_seconds=connect_timeout_seconds)
+
+
+def _connect(
+    settings: Settings,
+    role: str,
+    *,
+    autocommit: bool = False,
+    connect_timeout_seconds: int = CONNECT_TIMEOUT_SECONDS,
+) -> Connection[tuple[Any, ...]]:
     given = parameters(settings, role)
     given["connect_timeout"] = min(int(given["connect_timeout"]), connect_timeout_seconds)
     try:
         return psycopg.connect(**given, autocommit=autocommit)
     except psycopg.OperationalError as error:
         raise unavailable(settings, error) from error
+
+
+def _begin(connection: Connection[Any], settings: Settings) -> None:
+    """Where the session's settings could not be, the transaction's are."""
+    if settings.database_pooled:
+        connection.execute(query("set_for_transaction"))
 
 
 @contextmanager
@@ -123,9 +151,10 @@ def session(
         ServiceUnavailable: also when the connection is lost in the middle.
         MigrationError: a table is missing.
     """
-    with connect(settings, role) as connection:
+    with _connect(settings, role) as connection:
         try:
             with nullcontext() if limit_seconds is None else deadline(connection, limit_seconds):
+                _begin(connection, settings)
                 yield connection
         except psycopg.OperationalError as error:
             raise unavailable(settings, error) from error
@@ -175,6 +204,7 @@ class ReadPool:
         """
         try:
             with self._pool.connection() as connection, deadline(connection, TASK_LIMIT_SECONDS):
+                _begin(connection, self._settings)
                 yield connection
         except PoolTimeout as error:
             raise unavailable(self._settings, error) from error

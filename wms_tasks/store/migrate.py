@@ -30,6 +30,7 @@ from wms_tasks.store.migration_files import MigrationFile, digest, folder, migra
 from wms_tasks.store.migration_plan import Plan, plan, plan_down, plan_up
 from wms_tasks.store.patience import Patience
 from wms_tasks.store.queries import query
+from wms_tasks.store.rights import apply_rights
 from wms_tasks.store.yoyo_backend import Backend, open_backend
 
 LOCK_POLL_SECONDS = 0.2
@@ -148,6 +149,7 @@ def _migrate_once(settings: Settings, decide: Decide, patience: Patience) -> Pla
                 _keep(connection, files[migration_id])
         if todo.apply or todo.roll_back:
             _carry_out(settings, connection, files, todo)
+        apply_rights(connection, settings)
     return todo
 
 

@@ -55,6 +55,27 @@ SELECT rollback_sql, sha256, transactional FROM wms_migrations.rollbacks WHERE m
 -- forget_rollback --
 DELETE FROM wms_migrations.rollbacks WHERE migration_id = %(migration_id)s
 
+-- may_apply_rights --
+-- Where the schema has them, and we are its owner or one of its owner's.
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_proc AS p
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname = 'wms' AND p.proname = 'apply_rights' AND pg_has_role(current_user, p.proowner, 'USAGE')
+)
+
+-- apply_rights --
+SELECT wms.apply_rights(%(named)s::jsonb)
+
+-- holders_not_there --
+SELECT h.purpose, h.role_name FROM wms.right_holders AS h
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = h.role_name)
+ORDER BY h.purpose
+
+-- set_for_transaction --
+-- What connect.py else sets for a whole session, which a pool gives to somebody else after each transaction. No SELECT:
+-- an isolation level may be set after it.
+SET LOCAL TimeZone = 'UTC'; SET LOCAL lock_timeout = '5s'
+
 -- ensure_partition --
 SELECT wms.ensure_partition(%(day)s)
 

@@ -58,7 +58,8 @@ def _lacking(settings: Settings) -> ServiceUnavailable | None:
     except MigrationError as error:  # half of yoyo's own tables
         return ServiceUnavailable(error.message)
     except psycopg.errors.InsufficientPrivilege as error:
-        return ServiceUnavailable(f"may not see the schema at {place(settings)}: {first_line(error)}")
+        what = f"this login may not see the schema at {place(settings)}: {first_line(error)}"
+        return ServiceUnavailable(f"{what}: wms migrate up, where WMS_DATABASE_ROLE_PERSIST names it")
     files = {one.migration_id for one in migration_files(folder())}
     todo = plan(files=files, applied=applied, target=settings.schema_target)
     if todo.apply:
