@@ -10,7 +10,7 @@ up: .venv/.up
 
 # Some tests want programs that no package index has. Without them those are skipped, and say so; where CI is true they
 # would fail, so there the programs are installed first, where that can be done.
-PEERS := prometheus kcat
+PEERS := prometheus kcat pgbouncer
 .PHONY: peers
 peers:
 ifeq ($(CI),true)

@@ -7,8 +7,8 @@ REVOKE ALL ON DATABASE wms FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
 GRANT CONNECT ON DATABASE wms TO wms_migrate, wms_housekeeping, wms_persist, wms_reader;
--- Batches go through a temporary table.
-GRANT TEMPORARY ON DATABASE wms TO wms_persist;
+-- What comes again, or is replayed, goes through a temporary table.
+GRANT TEMPORARY ON DATABASE wms TO wms_persist, wms_housekeeping;
 -- CREATE: tables and extensions are a migration's, and whoever makes a table owns it.
 GRANT CREATE ON DATABASE wms TO wms_migrate;
 GRANT USAGE, CREATE ON SCHEMA public TO wms_migrate;

@@ -63,15 +63,39 @@ def test_migrations_run_as_migrate_and_it_owns_what_they_make(server: EmbeddedPo
 
 @pytest.mark.parametrize("user", [user for user in USERS if user != "wms_migrate"])
 def test_the_others_may_connect_and_make_nothing(server: EmbeddedPostgres, user: str) -> None:
-    temporary = [] if user == "wms_persist" else ["CREATE TEMPORARY TABLE mine (x int)"]
+    temporary = ["CREATE TEMPORARY TABLE mine (x int)"] if user == "wms_reader" else []
     for statement in ("CREATE SCHEMA mine", "CREATE TABLE public.mine (x int)", *temporary):
         with connect(server, user) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)
 
 
-def test_persist_may_have_its_temporary_table(server: EmbeddedPostgres) -> None:
-    with connect(server, "wms_persist") as connection:
+@pytest.mark.parametrize("user", ["wms_persist", "wms_housekeeping"])
+def test_who_needs_a_temporary_table_may_have_it(server: EmbeddedPostgres, user: str) -> None:
+    with connect(server, user) as connection:
         connection.execute("CREATE TEMPORARY TABLE mine (x int)")
+
+
+LACKING = """
+SELECT r.purpose, r.object, r.privilege
+FROM wms.rights AS r
+JOIN wms.right_holders AS h USING (purpose)
+WHERE NOT CASE r.kind
+    WHEN 'DATABASE' THEN has_database_privilege(h.role_name, current_database(), r.privilege)
+    WHEN 'SCHEMA' THEN has_schema_privilege(h.role_name, r.object, r.privilege)
+    WHEN 'TABLE' THEN has_table_privilege(h.role_name, r.object, r.privilege)
+    ELSE has_function_privilege(h.role_name, r.object, r.privilege)
+END
+"""
+
+
+def test_script_and_migrations_together_give_each_all_it_needs(server: EmbeddedPostgres) -> None:
+    """With the names that the output of the role migrate has; who migrates does not own the database here."""
+    url = f"postgresql://wms_migrate:{PASSWORD}@127.0.0.1:{server.port}/{DATABASE}"
+    names = {f"database_role_{one.removeprefix('wms_')}": one for one in USERS if one != "wms_migrate"}
+    migrate_to_target(Settings(env="dev", database_url=url, **names), give_up_after_seconds=20)
+    with connect(server, "wms_migrate") as connection:
+        assert connection.execute("SELECT count(*) FROM wms.right_holders").fetchone() == (3,)
+        assert connection.execute(LACKING).fetchall() == []
 
 
 def test_nobody_else_may_connect(server: EmbeddedPostgres) -> None:

@@ -185,6 +185,23 @@ def test_the_outputs_name_settings_that_there_are() -> None:
     assert {name.removeprefix(PREFIX).lower() for name in named} <= set(Settings.model_fields)
 
 
+def test_only_who_has_a_database_is_told_of_one() -> None:
+    """Persist has two logins, readers are told that theirs is a pool, and a migration is told whom to give rights."""
+    text = (MODULE / "outputs.tf").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^    (\w+) += merge\((.*)\)$", text, re.MULTILINE))
+
+    assert {role for role, words in told.items() if "DATABASE" in words or "local.reads" in words} == {
+        *("persist", "housekeeping", "migrate", "reader", "operator")
+    }
+    assert re.findall(r"DATABASE_\w+|WMS_MIGRATE", told["persist"]) == [
+        *("WMS_MIGRATE", "DATABASE_URL", "DATABASE_URL_HOUSEKEEPING")
+    ]
+    assert "local.role_names" in told["migrate"]
+    assert set(re.findall(r"(WMS_DATABASE_ROLE_\w+) +=", text)) == {
+        f"{PREFIX}{name.upper()}" for name in Settings.model_fields if name.startswith("database_role_")
+    }
+
+
 def test_terraforms_own_test_asks_for_what_there_is(
     module: dict[str, list[dict[str, Any]]], made: dict[str, Any]
 ) -> None:

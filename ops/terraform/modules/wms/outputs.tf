@@ -20,6 +20,17 @@ locals {
     WMS_KAFKA_BOOTSTRAP_SERVERS = "${aiven_kafka.this.service_host}:${aiven_kafka.this.service_port}"
     WMS_SCHEMA_REGISTRY_URL     = "https://${local.registry.host}:${local.registry.port}"
   }
+  # Through the pool, which gives a server connection to another after each transaction.
+  reads = {
+    WMS_DATABASE_URL    = local.reader_url
+    WMS_DATABASE_POOLED = "true"
+  }
+  # Whom each migration gives their rights.
+  role_names = {
+    WMS_DATABASE_ROLE_PERSIST      = aiven_pg_user.role["persist"].username
+    WMS_DATABASE_ROLE_HOUSEKEEPING = aiven_pg_user.role["housekeeping"].username
+    WMS_DATABASE_ROLE_READER       = aiven_pg_user.role["reader"].username
+  }
   registry_logins = { for role, user in aiven_kafka_user.role : role => "${user.username}:${user.password}" }
 }
 
@@ -48,11 +59,11 @@ output "settings" {
   value = {
     beat         = merge(local.common, { WMS_BROKER_URL = local.broker_url })
     worker       = merge(local.common, local.kafka, { WMS_BROKER_URL = local.broker_url, WMS_SCHEMA_REGISTRY_AUTH = local.registry_logins["worker"] })
-    persist      = merge(local.common, local.kafka, { WMS_BROKER_URL = local.broker_url, WMS_SCHEMA_REGISTRY_AUTH = local.registry_logins["persist"], WMS_DATABASE_URL = local.database_urls["persist"] })
-    housekeeping = merge(local.common, { WMS_DATABASE_URL = local.database_urls["housekeeping"] })
-    migrate      = merge(local.common, { WMS_DATABASE_URL = local.database_urls["migrate"] })
-    reader       = merge(local.common, { WMS_DATABASE_URL = local.reader_url })
-    operator     = merge(local.common, { WMS_BROKER_URL = local.broker_url, WMS_DATABASE_URL = local.reader_url })
+    persist      = merge(local.common, local.kafka, { WMS_BROKER_URL = local.broker_url, WMS_SCHEMA_REGISTRY_AUTH = local.registry_logins["persist"], WMS_MIGRATE = "wait", WMS_DATABASE_URL = local.database_urls["persist"], WMS_DATABASE_URL_HOUSEKEEPING = local.database_urls["housekeeping"] })
+    housekeeping = merge(local.common, local.reads, { WMS_DATABASE_URL_HOUSEKEEPING = local.database_urls["housekeeping"] })
+    migrate      = merge(local.common, local.role_names, { WMS_DATABASE_URL = local.database_urls["migrate"] })
+    reader       = merge(local.common, local.reads)
+    operator     = merge(local.common, local.reads, { WMS_BROKER_URL = local.broker_url })
     bootstrap    = merge(local.common, { WMS_DATABASE_URL = local.bootstrap_url })
     release      = merge(local.common, { WMS_SCHEMA_REGISTRY_URL = local.kafka.WMS_SCHEMA_REGISTRY_URL, WMS_SCHEMA_REGISTRY_AUTH = local.registry_logins["release"] })
   }

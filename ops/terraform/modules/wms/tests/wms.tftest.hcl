@@ -58,6 +58,16 @@ run "topic_of_the_environment" {
   }
 
   assert {
+    condition     = output.settings["reader"].WMS_DATABASE_POOLED == "true" && !can(output.settings["persist"].WMS_DATABASE_POOLED)
+    error_message = "Readers are not told that it is a pool, or persist is given one."
+  }
+
+  assert {
+    condition     = output.settings["migrate"].WMS_DATABASE_ROLE_PERSIST == "wms_persist"
+    error_message = "Migrations are not told whom to give which rights."
+  }
+
+  assert {
     condition     = !can(output.settings["worker"].WMS_DATABASE_URL) && !can(output.settings["beat"].WMS_DATABASE_URL)
     error_message = "Beat and workers have no database."
   }
