@@ -4,6 +4,7 @@ Every error of ours, in one tree. The class docstring is the default message; ``
     WmsError                    one line for a person; the CLI prints it and exits 1
     ├── UsageError              retry cannot help: the input is wrong; the CLI exits 2
     │   ├── SettingsError       a WMS_* variable
+    │   │   └── NotAllowed      the login that it names has no right to do that
     │   ├── SitesFileError      sites.yaml: carries every problem found, each with file:line
     │   └── SecretError         a secret a site refers to cannot be had, or may not be sent there
     ├── EmbeddedError           an embedded service cannot be installed, started or stopped
@@ -40,6 +41,10 @@ class UsageError(WmsError):
 
 class SettingsError(UsageError):
     """A setting is wrong."""
+
+
+class NotAllowed(SettingsError):  # noqa: N818
+    """The login may not do that."""
 
 
 class SitesFileError(UsageError):

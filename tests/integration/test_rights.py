@@ -20,7 +20,7 @@ from wms_tasks import clock
 from wms_tasks.cli import wms
 from wms_tasks.codec import json_codec
 from wms_tasks.embedded.postgres import EmbeddedPostgres
-from wms_tasks.errors import ServiceUnavailable
+from wms_tasks.errors import MigrationError, ServiceUnavailable
 from wms_tasks.ledger.close import close_slots
 from wms_tasks.settings import Settings, get_settings
 from wms_tasks.store.connect import connect
@@ -156,7 +156,8 @@ def test_rejects_are_replayed_and_dropped_by_housekeeping(
     assert (listed.exit_code, listed.output.count("undecodable")) == (0, 2), listed.output
     first, second = (one for (one,) in migrated.owned("SELECT id FROM wms.rejects ORDER BY id"))
     refused = CliRunner().invoke(wms, ["rejects", "drop", "--yes", str(first)])
-    assert isinstance(refused.exception, psycopg.errors.InsufficientPrivilege)
+    told = "WMS_DATABASE_URL: its login may not do that: permission denied for table rejects"
+    assert (refused.exit_code, told in str(refused.exception)) == (1, True)
     keeper = {"WMS_DATABASE_URL_HOUSEKEEPING": migrated.url("housekeeping")}
     shell(monkeypatch, wms_environ, WMS_DATABASE_URL=migrated.url("reader"), **keeper)
     assert CliRunner().invoke(wms, ["rejects", "drop", "--yes", str(first)]).output == "1 dropped\n"
@@ -167,6 +168,10 @@ def test_rejects_are_replayed_and_dropped_by_housekeeping(
         f"UPDATE wms.rejects SET value = convert_to($${json_codec.encode(good).decode()}$$, 'UTF8'),"
         f" key = '{good.site_id}'::bytea"
     )
+    shell(monkeypatch, wms_environ, WMS_DATABASE_URL_HOUSEKEEPING=migrated.url("reader"))
+    told = "WMS_DATABASE_URL_HOUSEKEEPING: its login may not do that"
+    assert told in str(CliRunner().invoke(wms, ["rejects", "replay", str(second)]).exception)
+    shell(monkeypatch, wms_environ, **keeper)
     assert "1 stored, 0 still rejected" in CliRunner().invoke(wms, ["rejects", "replay", str(second)]).output
     assert count(worker_settings.for_housekeeping) == 1
 
@@ -385,6 +390,15 @@ def test_a_login_without_rights_waits_and_says_why(fresh: Logins) -> None:
     persist = Settings(env="test", database_url=fresh.url("persist"), migrate="wait")
     with pytest.raises(ServiceUnavailable, match=r"permission denied for schema .*WMS_DATABASE_ROLE_PERSIST names it"):
         prepare_schema(persist, Patience(0))
+
+
+def test_who_may_not_migrate_says_what_to_do(migrated: Logins) -> None:
+    """A persist worker on WMS_MIGRATE=auto that meets an older schema."""
+    migrated.migrate("0006")
+    migrated.owned(f"GRANT CONNECT ON DATABASE {migrated.database} TO {migrated.names['persist']}")
+    with pytest.raises(MigrationError, match="permission denied") as caught:
+        prepare_schema(Settings(env="test", database_url=migrated.url("persist")), Patience(0))
+    assert "WMS_MIGRATE=wait" in caught.value.hint
 
 
 def test_the_rollback_takes_all_rights_away(migrated: Logins) -> None:

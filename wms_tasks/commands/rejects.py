@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
+import psycopg
 
 from wms_tasks import clock
 from wms_tasks.codec.wire import WireReader
@@ -16,7 +18,7 @@ from wms_tasks.commands.results import last_duration
 from wms_tasks.errors import UsageError, WmsError
 from wms_tasks.persist.replay import replay as replay_one
 from wms_tasks.settings import Settings, get_settings
-from wms_tasks.store.connect import connect, session
+from wms_tasks.store.connect import connect, not_allowed, session
 from wms_tasks.store.rejects import StoredReject, drop_rejects, rejects_by_id, rejects_since
 from wms_tasks.tls_check import require
 
@@ -104,7 +106,7 @@ def _all_ids(settings: Settings) -> list[int]:
 
 def _replay(settings: Settings, ids: Sequence[int]) -> tuple[int, int]:
     stored, kept, wire = 0, 0, WireReader(settings)
-    with connect(settings, "rejects", autocommit=True) as connection:
+    with connect(settings, "rejects", autocommit=True) as connection, _allowed(settings):
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
             for one in _wanted(rejects_by_id(connection, page), page):
@@ -114,6 +116,14 @@ def _replay(settings: Settings, ids: Sequence[int]) -> tuple[int, int]:
                 else:
                     stored += 1
     return stored, kept
+
+
+@contextmanager
+def _allowed(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise not_allowed(settings, error) from error
 
 
 def _wanted(found: list[StoredReject], ids: Sequence[int]) -> list[StoredReject]:

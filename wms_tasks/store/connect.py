@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from wms_tasks import tls
-from wms_tasks.errors import MigrationError, ServiceUnavailable, SettingsError
+from wms_tasks.errors import MigrationError, NotAllowed, ServiceUnavailable, SettingsError
 from wms_tasks.settings import Settings
 from wms_tasks.store.deadline import deadline
 from wms_tasks.store.queries import query
@@ -150,6 +150,7 @@ def session(
     Raises:
         ServiceUnavailable: also when the connection is lost in the middle.
         MigrationError: a table is missing.
+        NotAllowed: its login has no right to that.
     """
     with _connect(settings, role) as connection:
         try:
@@ -158,8 +159,15 @@ def session(
                 yield connection
         except psycopg.OperationalError as error:
             raise unavailable(settings, error) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise not_allowed(settings, error) from error
         except NO_SCHEMA as error:
             raise no_schema(settings, error) from error
+
+
+def not_allowed(settings: Settings, error: psycopg.Error) -> NotAllowed:
+    """The one line for who asks with another login than that needs (docs/howto/least-rights.md)."""
+    return NotAllowed(f"{settings.database_variable}: its login may not do that: {first_line(error)}")
 
 
 # What Postgres says where nothing has been migrated yet, or not enough.

@@ -126,6 +126,9 @@ def _migrate(settings: Settings, decide: Decide, patience: Patience) -> Plan:
             event, reason = "migrate.tables_in_use", _in_use(settings, error)
         except psycopg.OperationalError as error:
             event, reason = "migrate.postgres_away", unavailable(settings, error)
+        except psycopg.errors.InsufficientPrivilege as error:
+            what = f"cannot migrate the schema at {place(settings)}: {first_line(error)}"
+            raise MigrationError(what, hint="migrate as its owner, and set WMS_MIGRATE=wait here") from error
         except psycopg.Error as error:
             raise MigrationError(f"cannot migrate the schema at {place(settings)}: {first_line(error)}") from error
         patience.pause(min(0.5 * 2**attempt, LONGEST_PAUSE_SECONDS), event, reason)

@@ -5,13 +5,12 @@ until another process has, or not look. Called by the persist role; ``wms migrat
 
 from __future__ import annotations
 
-import psycopg
 import structlog
 from psycopg import Connection
 
-from wms_tasks.errors import MigrationError, ServiceUnavailable
+from wms_tasks.errors import MigrationError, NotAllowed, ServiceUnavailable
 from wms_tasks.settings import Settings
-from wms_tasks.store.connect import first_line, place, session
+from wms_tasks.store.connect import place, session
 from wms_tasks.store.migrate import applied_migrations, bring_to_target, say_newer
 from wms_tasks.store.migration_files import folder, migration_files
 from wms_tasks.store.migration_plan import plan
@@ -57,9 +56,8 @@ def _lacking(settings: Settings) -> ServiceUnavailable | None:
         return error
     except MigrationError as error:  # half of yoyo's own tables
         return ServiceUnavailable(error.message)
-    except psycopg.errors.InsufficientPrivilege as error:
-        what = f"this login may not see the schema at {place(settings)}: {first_line(error)}"
-        return ServiceUnavailable(f"{what}: wms migrate up, where WMS_DATABASE_ROLE_PERSIST names it")
+    except NotAllowed as error:
+        return ServiceUnavailable(f"{error.message}: wms migrate up, where WMS_DATABASE_ROLE_PERSIST names it")
     files = {one.migration_id for one in migration_files(folder())}
     todo = plan(files=files, applied=applied, target=settings.schema_target)
     if todo.apply:
