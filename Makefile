@@ -20,6 +20,7 @@ endif
 
 test: .venv/.dev peers
 	-@$(BIN)/wms fetch-kafka
+	-@$(BIN)/python -m tests.tls_postgres
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # On the system that WMS_* name; without any, on one that the tests start. E2E: options, as --wait-seconds=120.

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def _needed() -> Iterator[None]:
+def needed() -> Iterator[None]:
     """A part that cannot be had: skip here, fail where CI=true."""
     try:
         yield
@@ -82,7 +82,7 @@ def services_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(services_folder: Path) -> Iterator[EmbeddedPostgres]:
     """A running Postgres 18; ``.url(database)`` and ``.bin_dir`` (pg_dump, psql)."""
-    with _needed():
+    with needed():
         server = EmbeddedPostgres(services_folder / "postgres", port=free_ports(1)[0])
         server.start()
     try:
@@ -94,7 +94,7 @@ def postgres_server(services_folder: Path) -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def valkey_server(services_folder: Path) -> Iterator[EmbeddedValkey]:
     """A running Valkey."""
-    with _needed():
+    with needed():
         server = EmbeddedValkey(services_folder / "valkey", port=free_ports(1)[0])
         server.start()
     try:
@@ -106,7 +106,7 @@ def valkey_server(services_folder: Path) -> Iterator[EmbeddedValkey]:
 @pytest.fixture(scope="session")
 def kafka_jars() -> Path:
     """The folder of Kafka's jars; downloaded once, then cached."""
-    with _needed():
+    with needed():
         return fetch_jars(Settings(kafka_jars=Path(KAFKA_JARS) if KAFKA_JARS else None))
 
 
@@ -114,7 +114,7 @@ def kafka_jars() -> Path:
 def kafka_server(services_folder: Path, kafka_jars: Path) -> Iterator[EmbeddedKafka]:
     """A running Kafka node."""
     port, controller_port = free_ports(2)
-    with _needed():
+    with needed():
         server = EmbeddedKafka(services_folder / "kafka", port=port, controller_port=controller_port, jars=kafka_jars)
         server.start()
     try:

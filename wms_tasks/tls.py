@@ -34,7 +34,7 @@ def in_folder(settings: Settings, name: str) -> Path:
 
 def _there(path: Path) -> bool:
     """False also for what may not be looked at, which `Path.exists` raises for."""
-    return os.access(path, os.F_OK)
+    return os.access(path, os.F_OK, effective_ids=True)
 
 
 def authority(settings: Settings) -> Path | None:

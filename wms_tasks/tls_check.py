@@ -7,6 +7,7 @@ Not a validator of the settings: who only reads them, as for a topic's name, nee
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,9 @@ def faults(settings: Settings, *services: Service) -> list[str]:
     """What is missing, each said once; nothing in dev and test, where a client says it when it connects."""
     if not settings.wants_tls:
         return []
+    folder = settings.certs_dir.absolute()
+    if services and folder.exists() and not os.access(folder, os.X_OK, effective_ids=True):
+        return [f"{folder}: may not be entered: every file in it would seem not to be there"]
     return list(dict.fromkeys(fault for service in services for fault in _CHECKS[service](settings)))
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -148,11 +151,52 @@ def test_half_a_pair(certs: Path) -> None:
     assert faults(with_(certs), *ALL) == [f"{certs}/kafka-cert.pem: is not there"]
 
 
-def test_a_file_that_cannot_be_read(certs: Path) -> None:
-    """A folder stands in for missing rights, which root has all of."""
-    (certs / "kafka-key.pem").unlink()
-    (certs / "kafka-key.pem").mkdir(mode=0o700)
-    assert faults(with_(certs), *ALL) == [f"{certs}/kafka-key.pem: cannot be read: Is a directory"]
+NOBODY = 65534
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Root may read everything; for a moment we are nobody."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def reachable(leaf: trustme.LeafCert) -> Iterator[Path]:
+    """A folder of certificates that also nobody gets to, which pytest's own are not."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield certs_folder(Path(folder) / "certs", leaf)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "kafka-cert.pem", "kafka-key.pem"])
+def test_a_file_that_cannot_be_read(reachable: Path, name: str) -> None:
+    """Because its owner is another, or because it is none."""
+    for path in reachable.iterdir():
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, -1)
+    (reachable / name).chmod(0)
+    with without_rights():
+        assert faults(with_(reachable), *ALL) == [f"{reachable}/{name}: cannot be read: Permission denied"]
+    (reachable / name).unlink()
+    (reachable / name).mkdir(mode=0o700)
+    if name != "ca.pem":  # a folder of authorities is what OpenSSL takes too
+        assert faults(with_(reachable), *ALL) == [f"{reachable}/{name}: cannot be read: Is a directory"]
+
+
+def test_a_folder_that_may_not_be_entered(reachable: Path) -> None:
+    """Said itself, and nothing of files that seem not to be there."""
+    reachable.chmod(0o600)
+    with without_rights():
+        assert faults(with_(reachable), *ALL) == [
+            f"{reachable}: may not be entered: every file in it would seem not to be there"
+        ]
 
 
 def test_a_key_that_others_may_read(certs: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -66,15 +67,23 @@ def bin_dir() -> Path:
 
 
 class EmbeddedPostgres(EmbeddedService):
-    """A server in `folder`, on 127.0.0.1:`port`. ``start`` and ``launch`` belong in the main thread, see process.py."""
+    """
+    A server in `folder`, on 127.0.0.1:`port`. ``start`` and ``launch`` belong in the main thread, see process.py.
 
-    def __init__(self, folder: Path, *, port: int) -> None:
+    Args:
+        binaries: the folder of another build's initdb and postgres.
+        config: of postgresql.conf, more or other ones.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int, binaries: Path | None = None, config: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder.resolve()
         self.port = port
-        self.bin_dir = bin_dir()
+        self.bin_dir = binaries or bin_dir()
         self.data = self.folder / "data"
         uid = UNPRIVILEGED_UID if os.geteuid() == 0 else None
-        arguments = [part for name, value in CONFIG.items() for part in ("-c", f"{name}={value}")]
+        arguments = [part for name, value in {**CONFIG, **(config or {})}.items() for part in ("-c", f"{name}={value}")]
         self.process = ServiceProcess(
             Program(
                 name="Postgres",
