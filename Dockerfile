@@ -13,7 +13,7 @@ COPY wms_tasks/ wms_tasks/
 # The wheel first, and from it the install: what runs is what a release ships. No compiler is here, so wheels only.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip wheel --no-deps --wheel-dir /wheels . && \
-    pip --python /opt/wms/bin/python install --only-binary :all: -c constraints.txt /wheels/*.whl
+    pip --python /opt/wms/bin/python install --only-binary :all: -c constraints.txt "$(echo /wheels/*.whl)[aiven]"
 
 FROM base
 ARG VERSION=0.2.0

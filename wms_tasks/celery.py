@@ -10,17 +10,16 @@ from __future__ import annotations
 import sys
 
 from wms_tasks.app import app
-from wms_tasks.errors import SettingsError
+from wms_tasks.entry import settings_of
+from wms_tasks.errors import WmsError
 from wms_tasks.roles import hooks, steps
-from wms_tasks.settings import get_settings
-from wms_tasks.tls_check import require
 
 __all__ = ["app"]
 
 try:
-    require(get_settings(), "redis")
-except SettingsError as error:
-    for line in error.message.splitlines():
+    settings_of("beat", "redis")
+except WmsError as error:
+    for line in str(error).splitlines():
         print(f"wms: {line}", file=sys.stderr)  # noqa: T201 - the command line's answer
     sys.exit(error.exit_code)
 

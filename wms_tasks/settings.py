@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -137,6 +136,29 @@ class Settings(BaseSettings):
         Path("certs"),
         description="The folder of certificates (PEM): `ca.pem`, the authorities that vouch for Kafka, Postgres and Redis; "
         "`kafka-cert.pem` and `kafka-key.pem`, ours for Kafka (docs/howto/tls.md).",
+    )
+    aiven_project: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="The project at Aiven that staging or prod is in: what of Kafka, Postgres and Redis is not set here, each role "
+        "asks Aiven for when it starts, certificates too (docs/howto/aiven.md); with the extra `aiven`.",
+    )
+    aiven_token: str | None = Field(
+        None,
+        repr=False,
+        min_length=1,
+        description="The token to ask with; unset: that of `AIVEN_AUTH_TOKEN`, else of `AIVEN_TOKEN`.",
+    )
+    aiven_kafka_service: str | None = Field(
+        None,
+        description="Kafka's service at Aiven; unset: `wms-{env}-kafka`, with WMS_TOPIC_SUFFIX `wms-{env}-{suffix}-kafka`.",
+    )
+    aiven_postgres_service: str | None = Field(None, description="PostgreSQL's; unset: `…-pg`.")
+    aiven_valkey_service: str | None = Field(None, description="Valkey's; unset: `…-valkey`.")
+    aiven_url: str = Field(
+        "https://api.aiven.io",
+        pattern=r"^(https://[^\s/]+|http://127\.0\.0\.1:\d+)$",
+        description="Aiven's API.",
     )
     topic_versions: Annotated[str, AfterValidator(_versions)] = Field(
         "1",
@@ -409,15 +431,18 @@ class Settings(BaseSettings):
         return f"wms:{self.env}:"
 
 
-def load_settings() -> Settings:
+def load_settings(**values: str) -> Settings:
     """
     Read the environment.
+
+    Args:
+        values: by field, over it.
 
     Raises:
         SettingsError: names each variable that is wrong, one a line, without repeating its value.
     """
     try:
-        return Settings()
+        return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError("\n".join(line for _, line in _problems(error))) from error
 
@@ -426,15 +451,15 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
     """Each setting that is wrong, and the line about it."""
     for e in error.errors(include_url=False):
         name = "_".join(map(str, e["loc"]))
-        yield name, f"{_variable(name)}: {e['msg'].removeprefix('Value error, ')}"
+        yield name, f"{variable_of(name)}: {e['msg'].removeprefix('Value error, ')}"
 
 
-def _variable(name: str) -> str:
-    """The variable to blame: the one that is set, by whichever name."""
+def variable_of(name: str) -> str:
+    """The variable to blame for a field: the one that is set, by whichever name."""
     new = f"{PREFIX}{name.upper()}"
     if os.environ.get(new) or os.environ.get(f"{new}_FILE"):
         return new
-    return dict(old_names()).get(new) or OthersSource.NAMES.get(name, new)
+    return dict(old_names()).get(new) or OthersSource.variable_of(name) or new
 
 
 def old_names() -> list[tuple[str, str]]:
@@ -461,7 +486,33 @@ def load_usable_settings() -> tuple[Settings, dict[str, str]]:
             wrong[error.field_name] = error.message
 
 
-@lru_cache(maxsize=1)
-def get_settings() -> Settings:
-    """The process's settings, read at the first call. ``get_settings.cache_clear()`` forgets them."""
-    return load_settings()
+class _Process:
+    """The process's settings, read when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._filled: dict[str, str] = {}
+        self._settings: Settings | None = None
+
+    def __call__(self) -> Settings:
+        """
+        Read the environment, the first time.
+
+        Raises:
+            SettingsError: as `load_settings`.
+        """
+        if self._settings is None:
+            self._settings = load_settings(**self._filled)
+        return self._settings
+
+    def fill(self, values: Mapping[str, str]) -> Settings:
+        """From now on also these, by field, over the environment; what they are is in no child's environment."""
+        self._filled |= values
+        self._settings = load_settings(**self._filled)
+        return self._settings
+
+    def cache_clear(self) -> None:
+        """Forget them, and what was filled in."""
+        self._filled, self._settings = {}, None
+
+
+get_settings = _Process()

@@ -72,13 +72,22 @@ class OldNameSource(FileSource):
 
 
 class OthersSource(PydanticBaseSettingsSource):
-    """The variables of other programs that mean the same, where they are not empty."""
+    """The variables of other programs that mean the same, where they are not empty; the first that is set counts."""
 
-    NAMES: ClassVar[dict[str, str]] = {"sentry_dsn": "SENTRY_DSN"}
+    NAMES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "sentry_dsn": ("SENTRY_DSN",),
+        "aiven_token": ("AIVEN_AUTH_TOKEN", "AIVEN_TOKEN"),
+    }
+
+    @classmethod
+    def variable_of(cls, field_name: str) -> str | None:
+        """The one that counts for a field."""
+        return next((name for name in cls.NAMES.get(field_name, ()) if os.environ.get(name)), None)
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         """None where others have no such variable, or it is not set."""
-        return os.environ.get(self.NAMES.get(field_name, "")) or None, field_name, False
+        name = self.variable_of(field_name)
+        return os.environ[name] if name else None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """Those that are set, by field."""

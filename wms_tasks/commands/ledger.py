@@ -18,11 +18,10 @@ from psycopg import Connection
 from wms_tasks import clock
 from wms_tasks.commands.columns import show
 from wms_tasks.commands.results import find_site, last_duration
+from wms_tasks.entry import settings_of
 from wms_tasks.errors import UsageError, WmsError
-from wms_tasks.settings import get_settings
 from wms_tasks.store.balance import Balance, balance, balanced_names, scheduled_names, total
 from wms_tasks.store.connect import session
-from wms_tasks.tls_check import require
 
 COUNTS = ("expected", "up", "down", "skipped", "missed", "open", "extra", "late", "redelivered")
 
@@ -45,7 +44,7 @@ def ledger(last: str, from_: str | None, to: str | None, site: str | None, as_js
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one")
     since, until = _time(last, from_, to)
-    with session(require(get_settings(), "postgres"), "ledger") as connection:
+    with session(settings_of("reader", "postgres"), "ledger") as connection:
         site_id = None if site is None else _find(connection, site)
         connection.rollback()
         sites = balance(connection, since, until, site_id)

@@ -8,10 +8,10 @@ import click
 import msgspec
 
 from wms_tasks.commands.columns import instant, show
-from wms_tasks.settings import Settings, get_settings
+from wms_tasks.entry import settings_of
+from wms_tasks.settings import Settings
 from wms_tasks.store.connect import session
 from wms_tasks.store.migrate import MigrationStatus, migrate_down, migrate_up, migration_status
-from wms_tasks.tls_check import require
 
 # A person waits at the terminal; the roles wait for ever.
 GIVE_UP_AFTER_SECONDS = 15.0
@@ -26,7 +26,7 @@ def migrate() -> None:
 @click.option("--to", "target", help="A migration's id or number; default: WMS_SCHEMA_TARGET, else the newest.")
 def up(target: str | None) -> None:
     """Apply what is missing, up to a migration. Never rolls back."""
-    settings = require(get_settings(), "postgres")
+    settings = settings_of("migrate", "postgres")
     done = migrate_up(settings, target or settings.schema_target, give_up_after_seconds=GIVE_UP_AFTER_SECONDS)
     _say(settings, "applied", done)
 
@@ -37,7 +37,7 @@ def up(target: str | None) -> None:
 )
 def down(target: str | None) -> None:
     """Roll back, newest first, also what a newer release has applied. The rows of dropped tables are gone."""
-    settings = require(get_settings(), "postgres")
+    settings = settings_of("migrate", "postgres")
     done = migrate_down(settings, target, give_up_after_seconds=GIVE_UP_AFTER_SECONDS)
     _say(settings, "rolled back", done)
 
@@ -46,7 +46,7 @@ def down(target: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON array, one object a migration.")
 def status(as_json: bool) -> None:
     """Each migration that this release or the database knows."""
-    with session(require(get_settings(), "postgres"), "migrate") as connection:
+    with session(settings_of("migrate", "postgres"), "migrate") as connection:
         found = migration_status(connection)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())

@@ -15,9 +15,10 @@ from wms_tasks import clock
 from wms_tasks.codec.wire import WireReader
 from wms_tasks.commands.columns import instant, printable, show
 from wms_tasks.commands.results import last_duration
+from wms_tasks.entry import settings_of
 from wms_tasks.errors import UsageError, WmsError
 from wms_tasks.persist.replay import replay as replay_one
-from wms_tasks.settings import Settings, get_settings
+from wms_tasks.settings import Settings
 from wms_tasks.store.connect import connect, not_allowed, session
 from wms_tasks.store.rejects import StoredReject, drop_rejects, rejects_by_id, rejects_since
 from wms_tasks.tls_check import require
@@ -40,7 +41,7 @@ def rejects() -> None:
 def list_(last: str, reason: str | None, limit: int, as_json: bool) -> None:
     """The oldest of them, and why each was rejected."""
     since = clock.utcnow() - last_duration(last)
-    with session(require(get_settings(), "postgres"), "rejects") as connection:
+    with session(settings_of("reader", "postgres"), "rejects") as connection:
         found = rejects_since(connection, since, reason=reason, limit=limit)
     if as_json:
         for one in found:
@@ -56,7 +57,7 @@ def list_(last: str, reason: str | None, limit: int, as_json: bool) -> None:
 @click.option("--raw", is_flag=True, help="Only the value's bytes, as they are.")
 def show_(reject_id: int, raw: bool) -> None:
     """One of them, with its headers and its value."""
-    with session(require(get_settings(), "postgres"), "rejects") as connection:
+    with session(settings_of("reader", "postgres"), "rejects") as connection:
         one = _wanted(rejects_by_id(connection, [reject_id]), [reject_id])[0]
     if raw:
         click.echo(one.value or b"", nl=False)
@@ -78,7 +79,7 @@ def replay(ids: tuple[int, ...], everything: bool) -> None:
     """
     if bool(ids) == everything:
         raise UsageError("name the ids of rejects, or --all (wms rejects list shows them)")
-    settings = require(get_settings(), "housekeeping").for_housekeeping
+    settings = require(settings_of("persist", "postgres"), "housekeeping").for_housekeeping
     stored, kept = _replay(settings, list(ids) if ids else _all_ids(settings))
     click.echo(f"{stored} stored, {kept} still rejected")
     if kept:
@@ -92,7 +93,7 @@ def drop(ids: tuple[int, ...], yes: bool) -> None:
     """Delete them for good."""
     if not yes:
         raise UsageError(f"this deletes {len(ids)} rejects for good", hint="add --yes")
-    settings = require(get_settings(), "housekeeping").for_housekeeping
+    settings = require(settings_of("persist", "postgres"), "housekeeping").for_housekeeping
     with session(settings, "rejects") as connection:
         _wanted(rejects_by_id(connection, ids), ids)
         dropped = drop_rejects(connection, ids)

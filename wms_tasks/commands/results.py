@@ -17,14 +17,13 @@ from psycopg import Connection
 from wms_tasks import clock
 from wms_tasks.commands.columns import instant, milliseconds, show
 from wms_tasks.commands.described import described, phases_in_short
+from wms_tasks.entry import settings_of
 from wms_tasks.errors import UsageError
-from wms_tasks.settings import get_settings
 from wms_tasks.sites.durations import parse_duration_ms
 from wms_tasks.sites.record import site_id_for
 from wms_tasks.store.connect import session
 from wms_tasks.store.read import StoredResult, site_called, site_names
 from wms_tasks.store.read import results as stored_results
-from wms_tasks.tls_check import require
 
 HEADER = ("slot", "site", "location", "is", "reason", "code", "time", "phases", "attempt", "detail")
 
@@ -46,7 +45,7 @@ def results(site: str | None, last: str, limit: int | None, *, not_up: bool, for
     failure was answered with: wms results SITE --not-up --limit 1 --verbose
     """
     since = clock.utcnow() - last_duration(last)
-    with session(require(get_settings(), "postgres"), "results") as connection:
+    with session(settings_of("reader", "postgres"), "results") as connection:
         site_id = None if site is None else _site_id(connection, site)
         found = stored_results(connection, site_id, since, limit, not_up=not_up)
         if form == "json":

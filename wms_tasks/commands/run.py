@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from wms_tasks.errors import UsageError
 from wms_tasks.settings import get_settings
 
 
@@ -29,6 +30,11 @@ def run(sites_path: Path | None) -> None:
         os.environ["WMS_SITES"] = str(sites_path)
         get_settings.cache_clear()
     settings = get_settings()
+    if settings.aiven_project is not None:
+        raise UsageError(
+            "WMS_AIVEN_PROJECT: at Aiven no one user may both write and read the topic, as wms run would",
+            hint="run the roles apart: docs/howto/aiven.md",
+        )
     sites = load_sites(settings.sites)
     click.echo(f"wms: {len(sites)} sites from {settings.sites}; Ctrl-C stops", err=True)
     sys.exit(run_together(settings))

@@ -12,8 +12,9 @@ from wms_tasks.codec.json_schema import json_schema
 from wms_tasks.codec.registry import Registry
 from wms_tasks.codec.wire import subject_of
 from wms_tasks.commands.columns import show as show_columns
+from wms_tasks.entry import settings_of
 from wms_tasks.errors import UsageError, WmsError
-from wms_tasks.settings import Settings, get_settings
+from wms_tasks.settings import Settings
 
 
 @click.group()
@@ -64,7 +65,7 @@ def check() -> None:
         found = breaks_either_way(current().tree, one.tree)
         problems += len(found)
         click.echo("\n".join(f"{name}: {line}" for line in found) or f"{name}: both ways")
-    if get_settings().schema_registry_url is not None:
+    if settings_of("release", "registry").schema_registry_url is not None:
         problems += not _registry_takes_it()
     if problems:
         raise WmsError("it breaks a reader", hint="a breaking change is a new topic version: docs/contract.md")
@@ -80,7 +81,7 @@ def _registry_takes_it() -> bool:
 
 
 def _registry() -> tuple[Settings, Registry]:
-    settings = get_settings()
+    settings = settings_of("release", "registry")
     if settings.schema_registry_url is None:
         raise UsageError("WMS_SCHEMA_REGISTRY_URL is not set")
     return settings, Registry(settings, log=False)

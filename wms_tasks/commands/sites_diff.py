@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from wms_tasks.entry import settings_of
 from wms_tasks.errors import MigrationError, ServiceUnavailable
 from wms_tasks.schedule.compare import HIDDEN_KEY, Change, Changed, Comparison, compare, running_site
 from wms_tasks.settings import Settings, get_settings
@@ -20,7 +21,6 @@ from wms_tasks.sites.sizes import format_size
 from wms_tasks.sites.wording import shown
 from wms_tasks.store.connect import session
 from wms_tasks.store.read import running_sites
-from wms_tasks.tls_check import require
 
 
 @click.command(short_help="What a sites file would change of what runs.")
@@ -37,7 +37,7 @@ def diff(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     settings = get_settings()
     written = load_sites(file or settings.sites)
     try:
-        running = _running(require(settings, "postgres"))
+        running = _running(settings_of("reader", "postgres"))
     except (ServiceUnavailable, MigrationError, msgspec.ValidationError) as error:
         click.echo(f"wms: {error}", err=True)
         ctx.exit(2)

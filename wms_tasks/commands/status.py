@@ -13,11 +13,10 @@ import msgspec
 from wms_tasks import clock
 from wms_tasks.commands.columns import instant, milliseconds, show
 from wms_tasks.commands.picture import span
-from wms_tasks.settings import get_settings
+from wms_tasks.entry import settings_of
 from wms_tasks.store.connect import session
 from wms_tasks.store.read import SiteState, site_states
 from wms_tasks.store.space import Space, forecast, space
-from wms_tasks.tls_check import require
 
 # A site without a row for this long was most likely taken out of the sites file.
 SILENT_AFTER = timedelta(days=2)
@@ -32,7 +31,7 @@ HEADER = ("site", "location", "is", "since", "for", "reason", "code", "time", "d
 @click.option("--all", "everything", is_flag=True, help="Also sites without a row in the last two days.")
 def status(as_json: bool, everything: bool) -> None:
     """What each site is, and since when; worst first: down, robots.txt unreachable, missed, skipped, up."""
-    settings = require(get_settings(), "postgres")
+    settings = settings_of("reader", "postgres")
     with session(settings, "status") as connection:
         states = site_states(connection, history=HISTORY if as_json else 0, everything=everything)
         disk = "" if as_json else space_line(space(connection), clock.utcnow().date(), settings.retention_days)

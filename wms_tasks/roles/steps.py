@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Collection
 from functools import partial
-from typing import Any, Never
+from typing import Any
 
 import click
 import msgspec
@@ -26,6 +26,7 @@ from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
 from wms_tasks.ready import READY
 from wms_tasks.roles.measure import begin_measuring
 from wms_tasks.roles.memory import begin_giving_back
+from wms_tasks.roles.refuse import refuse
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
@@ -36,13 +37,6 @@ log = structlog.get_logger()
 PULSE = "worker"
 _PULSE_ALLOWED_SECONDS = 60.0
 _AFTER_POOL = ("celery.worker.components:Pool",)
-
-
-def _refuse(why: str) -> Never:
-    """One line, or one for each fault, and exit 2, before anything has started."""
-    for line in why.splitlines():
-        print(f"worker: {line}", file=sys.stderr)  # noqa: T201 - the command line's answer
-    raise SystemExit(2)
 
 
 def make_pools(app: Celery) -> None:
@@ -71,7 +65,7 @@ def _check_tls(queues: Collection[str], persist: bool) -> None:
     try:
         require(get_settings(), *sorted(services))
     except SettingsError as error:
-        _refuse(error.message)
+        refuse(error.message)
 
 
 def _waits_for(worker: Any) -> str | None:
@@ -98,9 +92,9 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, persist: bool = False, **kwargs: Any) -> None:
         if _green(worker) and not _patched():
-            _refuse("WMS_WORKER_POOL=gevent alone gives a worker that runs nothing; start it with -P gevent")
+            refuse("WMS_WORKER_POOL=gevent alone gives a worker that runs nothing; start it with -P gevent")
         if _green(worker) and persist:
-            _refuse("--persist does not run on gevent, whose hub librdkafka would block; use threads, prefork or solo")
+            refuse("--persist does not run on gevent, whose hub librdkafka would block; use threads, prefork or solo")
         # Workers of ours share nothing but queues; gossip and mingle cost a second at each start, and noise on a blip.
         worker.options.update(without_gossip=True, without_mingle=True)
         if not worker.queues_named:
@@ -131,7 +125,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
         try:
             serve_health(get_settings())
         except WmsError as error:
-            _refuse(str(error))
+            refuse(str(error))
         begin_measuring(get_settings(), *self._roles(worker))
 
     def _begin_publishing(self) -> None:
