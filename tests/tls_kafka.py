@@ -42,15 +42,20 @@ class TlsKafka:
     misnamed: str
     admin: AdminClient
 
-    def make_topic(self, settings: Settings) -> None:
-        """Make the topic, with the rights that ops/terraform gives: the worker writes, persist reads, in its group."""
+    def make_topic(self, settings: Settings, *, users: str = "") -> None:
+        """
+        Make the topic, with the rights that ops/terraform gives: the worker writes, persist reads, in its group.
+
+        Args:
+            users: how their names begin.
+        """
         made = self.admin.create_topics([NewTopic(settings.topic, num_partitions=1)])
         made[settings.topic].result(10)
         topic, group = (ResourceType.TOPIC, settings.topic), (ResourceType.GROUP, settings.consumer_group)
         rights = [
-            _right("worker", *topic, AclOperation.WRITE),
-            _right("persist", *topic, AclOperation.READ),
-            _right("persist", *group, AclOperation.READ),
+            _right(f"{users}worker", *topic, AclOperation.WRITE),
+            _right(f"{users}persist", *topic, AclOperation.READ),
+            _right(f"{users}persist", *group, AclOperation.READ),
         ]
         for done in self.admin.create_acls(rights).values():
             done.result(10)
