@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     aiven_token: str | None = Field(
         None,
         repr=False,
-        min_length=1,
+        pattern=r"^[!-~]+$",
         description="The token to ask with; unset: that of `AIVEN_AUTH_TOKEN`, else of `AIVEN_TOKEN`.",
     )
     aiven_kafka_service: str | None = Field(

@@ -1,5 +1,6 @@
 """
-Roles that are told a project at Aiven, a token and their sites, and nothing else: they find all services by a double of Aiven's API, speak to them over TLS as their own users, and store results.
+Roles that are told a project at Aiven, a token and their sites, and nothing else: they find all services by a double of
+Aiven's API, speak to them over TLS as their own users, and store results.
 """
 
 from __future__ import annotations

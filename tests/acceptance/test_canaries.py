@@ -299,7 +299,7 @@ def test_no_canary_gets_out(
 def test_every_secret_setting_has_its_canary() -> None:
     """A setting that is kept out of `repr` gets a canary here, or this fails."""
     secret = {name for name, field in Settings.model_fields.items() if not field.repr}
-    # Of kafka_properties, tests/unit/test_mask.py looks: no Kafka here asks for a password; of the token, test_aiven.py.
+    # Of kafka_properties tests/unit/test_mask.py looks: no Kafka here asks for a password; of the token test_aiven.py.
     assert set(CANARIES) | {"kafka_properties", "aiven_token"} == secret
 
 

@@ -272,7 +272,7 @@ WRONG = [
         id="service missing",
     ),
     pytest.param(
-        of_service(POSTGRES, state="POWEROFF"),
+        of_service(POSTGRES, state="POWEROFF", service_uri=None, service_uri_params={}),
         ServiceUnavailable,
         "wms-staging-pg is powered off .avn service update --power-on --project acme-wms wms-staging-pg",
         id="service powered off",
@@ -314,11 +314,15 @@ WRONG = [
         id="authority is no PEM",
     ),
     pytest.param(
-        instead(
-            "-kafka", 200, '{"service": {"service_name": "k", "state": "RUNNING", "service_uri_params": {"host": 1}}}'
-        ),
+        of_service(KAFKA, service_uri_params={"host": "h", "port": "many"}),
         WmsError,
-        "Aiven's answer about wms-staging-kafka is none that we know: .*host",
+        "Aiven's answer about where wms-staging-kafka is is none that we know: .*port",
+        id="no port",
+    ),
+    pytest.param(
+        instead("-kafka", 200, '{"service": {"service_name": "k", "state": 1}}'),
+        WmsError,
+        "Aiven's answer about wms-staging-kafka is none that we know: .*state",
         id="malformed",
     ),
     pytest.param(
@@ -378,6 +382,7 @@ def test_a_network_without_aiven_is_one_line(
         ("WMS_AIVEN_TOKEN", "", "no token to ask Aiven with .set WMS_AIVEN_TOKEN, AIVEN_AUTH_TOKEN or AIVEN_TOKEN"),
         ("WMS_AIVEN_PROJECT", "", "WMS_AIVEN_TOKEN: is of no use alone .WMS_AIVEN_PROJECT names the project"),
         ("WMS_AIVEN_PROJECT", "Acme!", "WMS_AIVEN_PROJECT: String should match pattern"),
+        ("WMS_AIVEN_TOKEN", "two lines\n", "WMS_AIVEN_TOKEN: String should match pattern"),
         ("WMS_AIVEN_URL", "http://api.example", "WMS_AIVEN_URL: String should match pattern"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -45,13 +45,13 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """A service that is powered off has no address."""
+    """One that is powered off, or being built, has no address, or an empty one."""
 
     service_name: str
     state: str
-    service_uri_params: Address | msgspec.UnsetType | None = msgspec.UNSET
-    components: tuple[Component, ...] = ()
-    connection_pools: tuple[Pool, ...] = ()
+    service_uri_params: dict[str, Any] | None = None
+    components: tuple[Component, ...] | None = None
+    connection_pools: tuple[Pool, ...] | None = None
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,9 +73,8 @@ class Aiven:
 
     def address(self, service: Service) -> Address:
         """Where it is; one that is being built has none yet."""
-        found = service.service_uri_params
-        if isinstance(found, Address):
-            return found
+        if service.service_uri_params:
+            return self._read(service.service_uri_params, Address, f"where {service.service_name} is")
         raise ServiceUnavailable(
             f"{service.service_name} has no address yet: it is {service.state}",
             hint=f"avn service wait --project {self._project} {service.service_name}",

@@ -81,7 +81,7 @@ def kafka(address: Address) -> dict[str, str]:
 
 def registry(service: Service, user: User, folder: Path) -> dict[str, str]:
     """Of the schema registry that a Kafka service may have; nothing where it has none."""
-    for one in service.components:
+    for one in service.components or ():
         if (one.component, one.route, one.usage) == _REGISTRY:
             return {
                 "schema_registry_url": f"https://{one.host}:{one.port}",

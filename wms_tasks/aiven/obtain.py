@@ -90,7 +90,7 @@ class _Filling:
         if self._role != "reader":
             yield from facts.database(self._aiven.address(service), user).items()
             return
-        for pool in service.connection_pools:
+        for pool in service.connection_pools or ():
             if pool.pool_name == facts.READERS_POOL:
                 yield from facts.pooled_database(pool, user).items()
                 return
