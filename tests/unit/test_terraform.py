@@ -191,7 +191,7 @@ def test_only_who_has_a_database_is_told_of_one() -> None:
     told = dict(re.findall(r"^    (\w+) += merge\((.*)\)$", text, re.MULTILINE))
 
     assert {role for role, words in told.items() if "DATABASE" in words or "local.reads" in words} == {
-        *("persist", "housekeeping", "migrate", "reader", "operator")
+        *("persist", "housekeeping", "migrate", "reader", "operator", "bootstrap")
     }
     assert re.findall(r"DATABASE_\w+|WMS_MIGRATE", told["persist"]) == [
         *("WMS_MIGRATE", "DATABASE_URL", "DATABASE_URL_HOUSEKEEPING")
