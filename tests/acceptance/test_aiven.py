@@ -5,10 +5,11 @@ Aiven's API, speak to them over TLS as their own users, and store results.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
@@ -21,6 +22,7 @@ from tests.aiven_api import PROJECT, TOKEN, AivenApi
 from tests.certificates import AUTHORITY
 from tests.conftest import needed
 from tests.guards import LOOPBACK
+from tests.hcl import TERRAFORM
 from tests.servers import LocalServer, answer
 from tests.tls_front import TlsFront
 from tests.tls_kafka import TlsKafka, tls_kafka
@@ -43,13 +45,13 @@ VALKEYS_RIGHTS: dict[str, Any] = {
 
 @contextmanager
 def logins(api: AivenApi, valkey: EmbeddedValkey, postgres: EmbeddedPostgres) -> Iterator[None]:
-    """The users with the passwords that the double tells, with a database that persist may migrate."""
+    """The users with the passwords that the double tells, who may what bootstrap.sql lets them."""
     users = api.users[api.names.postgres]
     with psycopg.connect(postgres.url(), autocommit=True) as owner:
         for name, user in users.items():
             make = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
             owner.execute(make.format(sql.Identifier(name), sql.Literal(user["password"])))
-        owner.execute("ALTER DATABASE wms OWNER TO wms_persist")
+        owner.execute((TERRAFORM / "bootstrap.sql").read_bytes())
     with redis.Redis.from_url(valkey.url) as client:
         user = api.users[api.names.valkey]["wms"]
         client.acl_setuser("wms", enabled=True, reset=True, passwords=[f"+{user['password']}"], **VALKEYS_RIGHTS)
@@ -86,7 +88,10 @@ def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 def test_a_token_and_a_project_are_enough(
     kafka: TlsKafka, postgres: EmbeddedPostgres, valkey_server: EmbeddedValkey, redis_url: str, tmp_path: Path
 ) -> None:
-    """Rows; each role shows the certificate of its own user; no secret is in what they say."""
+    """
+    Rows, after a migration as a step of its own, which persist waits for; housekeeping, by its own login, takes the
+    schedule in. Each role shows the certificate of its own user; no secret is in what they say.
+    """
     port = urlsplit(redis_url).port
     assert port is not None
     with (
@@ -115,20 +120,30 @@ def test_a_token_and_a_project_are_enough(
         }
         with roles(environ, tmp_path) as started:
             persist = started.worker("--persist", "-c", "2", WMS_CERTS_DIR=str(tmp_path / "persist"))
+            persist.until_said("migrate.waiting_for_schema")
+            program = [sys.executable, "-m", "wms_tasks.cli"]
+            step = started.start("migrate", "up", program=program, WMS_CERTS_DIR=str(tmp_path / "step"))
+            assert step.wait(30) == 0, step.said()
+            persist.until_said("migrate.schema_is_there")
             worker = started.worker("-c", "4", WMS_CERTS_DIR=str(tmp_path / "worker"))
             beat = started.start("beat", WMS_CERTS_DIR=str(tmp_path / "beat"))
-            wait_until(lambda: up(postgres) >= 2, 40, "rows")
-            said = beat.said() + worker.said() + persist.said()
+            wait_until(
+                lambda: number(postgres, "SELECT count(*) FROM wms.results WHERE outcome = 'up'") >= 2, 40, "rows"
+            )
+            wait_until(lambda: number(postgres, "SELECT count(*) FROM wms.sites") == 1, 40, "the schedule")
+            said = beat.said() + worker.said() + persist.said() + step.said()
             for role in (beat, worker, persist):
                 assert role.stop()[0] == 0, role.said()
     assert [name for name in (TOKEN, "AVNS_", "PRIVATE KEY") if name in said] == []
-    assert sorted(path.name for path in (tmp_path / "beat").iterdir()) == ["ca.pem"]
+    # Before it was migrated, persist could not even look.
+    since = persist.said().partition("migrate.schema_is_there")[2]
+    assert [one for one in since.splitlines() if "permission denied" in one or "must be owner" in one] == []
+    for name in ("beat", "step"):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["ca.pem"]
 
 
-def up(postgres: EmbeddedPostgres) -> int:
-    """How many results are stored."""
+def number(postgres: EmbeddedPostgres, statement: LiteralString) -> int:
+    """Of rows, as Postgres' own administrator."""
     with psycopg.connect(postgres.url()) as connection:
-        if connection.execute("SELECT to_regclass('wms.results')").fetchone() == (None,):
-            return 0
-        found = connection.execute("SELECT count(*) FROM wms.results WHERE outcome = 'up'").fetchone()
+        found = connection.execute(statement).fetchone()
         return int(found[0]) if found else 0

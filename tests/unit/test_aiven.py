@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from cryptography import x509
 
 from tests.aiven_api import PROJECT, TOKEN, AivenApi
 from tests.certificates import CA
+from tests.hcl import TERRAFORM
 from tests.ports import free_port
 from wms_tasks.aiven import obtain
 from wms_tasks.aiven.facts import ROLES, Role
-from wms_tasks.entry import settings_of
+from wms_tasks.entry import settings_of, worker_uses
 from wms_tasks.errors import ServiceUnavailable, SettingsError, WmsError
 from wms_tasks.mask import mask_for
 from wms_tasks.settings import Settings, get_settings
@@ -53,7 +55,9 @@ def filled(role: Role) -> Settings:
     return obtain(get_settings(), role, *ROLES[role])
 
 
-DATABASE = "postgresql://wms_persist:AVNS_of-wms_persist_x@wms-staging-pg-acme.a.aivencloud.com:12347/wms"
+AT = "wms-staging-pg-acme.a.aivencloud.com"
+DATABASE = f"postgresql://wms_persist:AVNS_of-wms_persist_x@{AT}:12347/wms"
+HOUSEKEEPING = f"postgresql://wms_housekeeping:AVNS_of-wms_housekeeping_x@{AT}:12347/wms"
 
 
 def test_persist_gets_all(certs: Path, api: AivenApi) -> None:
@@ -63,15 +67,18 @@ def test_persist_gets_all(certs: Path, api: AivenApi) -> None:
     assert settings.broker_url == "rediss://wms:AVNS_of-wms_x@wms-staging-valkey-acme.a.aivencloud.com:12349/0"
     assert settings.kafka_bootstrap_servers == "wms-staging-kafka-acme.a.aivencloud.com:12345"
     assert settings.database_url == f"{DATABASE}?sslmode=verify-full"
+    assert settings.database_url_housekeeping == f"{HOUSEKEEPING}?sslmode=verify-full"
+    assert settings.migrate == "wait"
     assert settings.schema_registry_url == "https://wms-kafka-acme.a.aivencloud.com:12346"
     assert settings.schema_registry_auth == "staging-wms-persist:AVNS_of-staging-wms-persist_x"
     assert settings.schema_registry_ca == certs / "ca.pem"
     assert (certs / "ca.pem").read_text() == CA
     assert subject_of(certs / "kafka-cert.pem") == "staging-wms-persist"
-    assert faults(settings, "redis", "kafka", "postgres") == []
+    assert faults(settings, "redis", "kafka", "postgres", "housekeeping") == []
     assert {one.split("/user/")[1] for one in api.asked if "/user/" in one} == {
         "wms",
         "wms_persist",
+        "wms_housekeeping",
         "staging-wms-persist",
     }
 
@@ -90,6 +97,7 @@ def subject_of(path: Path) -> str:
         ("beat", {VALKEY}, {"ca.pem"}),
         ("worker", {VALKEY, KAFKA}, {"ca.pem", "kafka-cert.pem", "kafka-key.pem"}),
         ("persist", {VALKEY, KAFKA, POSTGRES}, {"ca.pem", "kafka-cert.pem", "kafka-key.pem"}),
+        ("housekeeping", {POSTGRES}, {"ca.pem"}),
         ("migrate", {POSTGRES}, {"ca.pem"}),
         ("reader", {POSTGRES}, {"ca.pem"}),
         ("release", {KAFKA}, {"ca.pem"}),
@@ -106,12 +114,67 @@ def test_a_role_asks_for_what_it_needs(
     assert ("kafka_bootstrap_servers" in settings.model_fields_set) == (KAFKA in services and role != "release")
 
 
-def test_readers_go_through_the_pool(certs: Path) -> None:
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_gets_the_settings_of_terraforms_outputs(certs: Path, role: Role) -> None:
+    """By name, as the module's text has them; Terraform itself computes the values in test_aiven_terraform.py."""
+    text = (TERRAFORM / "modules" / "wms" / "outputs.tf").read_text(encoding="utf-8")
+    shared = dict(re.findall(r"^  (\w+) = \{\n(.*?)^  \}$", text, re.MULTILINE | re.DOTALL))
+    (words,) = re.findall(rf"^    {role} += merge\((.*)\)$", text, re.MULTILINE)
+    told = words + "".join(shared[name] for name in re.findall(r"\blocal\.(\w+)[,)]", f"{words})") if name in shared)
+    names = {name.removeprefix("WMS_").lower() for name in re.findall(r"\b(WMS_\w+) +=", told)}
+    asked = {"aiven_project", "aiven_token", "aiven_url"}
+    # The script names the certificates' folder, and the CA where there is a registry.
+    script = {"certs_dir"} | {"schema_registry_ca" for name in names if name == "schema_registry_url"}
+    assert filled(role).model_fields_set - asked | {"topic_suffix"} == names | script
+
+
+@pytest.mark.parametrize("role", ["reader", "housekeeping"])
+def test_readers_go_through_the_pool(certs: Path, role: Role) -> None:
     """Whose url is redacted, so that the login is the user's."""
-    assert filled("reader").database_url == (
-        "postgres://wms_reader:AVNS_of-wms_reader_x@wms-staging-pg-acme.a.aivencloud.com:12348/wms-reader"
-        "?sslmode=verify-full"
+    settings = filled(role)
+    assert (
+        settings.database_url == f"postgres://wms_reader:AVNS_of-wms_reader_x@{AT}:12348/wms-reader?sslmode=verify-full"
     )
+    assert settings.database_pooled
+
+
+def test_housekeeping_writes_without_the_pool(certs: Path, api: AivenApi) -> None:
+    """``wms rejects replay`` and ``drop``, and a worker with its queue alone, ask for no other login."""
+    own = settings_of("housekeeping", "housekeeping").for_housekeeping
+    assert (own.database_url, own.database_pooled) == (f"{HOUSEKEEPING}?sslmode=verify-full", False)
+    get_settings.cache_clear()
+    role, needs = worker_uses(["housekeeping"], persist=False)
+    settings = settings_of(role, *needs)
+    assert settings.for_housekeeping.database_url == own.database_url
+    assert "database_url" not in settings.model_fields_set
+    users = [one.partition("/user/")[2] for one in api.asked if "/user/wms" in one]
+    assert users == ["wms_housekeeping", "wms_housekeeping"]
+
+
+def test_who_migrates_is_told_whom_to_give_rights(certs: Path) -> None:
+    """And migrates, where persist waits for it; what is set wins here too."""
+    settings = filled("migrate")
+    assert (settings.migrate, settings.database_pooled) == ("auto", False)
+    assert settings.database_role_persist == "wms_persist"
+    assert settings.database_role_housekeeping == "wms_housekeeping"
+    assert settings.database_role_reader == "wms_reader"
+
+
+@pytest.mark.parametrize(
+    ("name", "housekeeping"),
+    [("WMS_DATABASE_URL", None), ("WMS_DATABASE_URL_HOUSEKEEPING", "postgresql://d/w?sslmode=verify-full")],
+)
+def test_one_login_that_is_set_is_enough_for_both(
+    certs: Path, api: AivenApi, monkeypatch: pytest.MonkeyPatch, name: str, housekeeping: str | None
+) -> None:
+    """Who names Postgres elsewhere wants all there; housekeeping's own alone leaves persist's to Aiven."""
+    monkeypatch.setenv(name, "postgresql://d/w?sslmode=verify-full")
+    monkeypatch.setenv("WMS_MIGRATE", "off")
+    settings = filled("persist")
+    assert settings.database_url_housekeeping == housekeeping
+    assert settings.migrate == "off"
+    assert not any(one.endswith("wms_housekeeping") for one in api.asked)
+    assert any(one.endswith("wms_persist") for one in api.asked if POSTGRES in one) == (housekeeping is not None)
 
 
 def test_certificates_are_for_their_owner_only(certs: Path) -> None:
@@ -215,8 +278,10 @@ def test_the_token_and_what_it_brings_are_hidden(certs: Path, caplog: pytest.Log
         settings = filled("persist")
     assert TOKEN not in repr(settings) + caplog.text
     assert "AVNS_" not in repr(settings) + caplog.text + "".join(os.environ.values())
-    said = mask_for(settings)(f"{TOKEN} AVNS_of-wms_x AVNS_of-wms_persist_x AVNS_of-staging-wms-persist_x")
-    assert said == "[secret] [secret] [secret] [secret]"
+    said = mask_for(settings)(
+        f"{TOKEN} AVNS_of-wms_x AVNS_of-wms_persist_x AVNS_of-staging-wms-persist_x AVNS_of-wms_housekeeping_x"
+    )
+    assert said == " ".join(["[secret]"] * 5)
 
 
 def refused(api: AivenApi) -> None:
@@ -442,10 +507,31 @@ STARTS = [
     ),
     pytest.param(
         (*CELERY, "worker", "-Q", "housekeeping"),
-        without_user(POSTGRES, "wms_persist"),
-        "worker: wms-staging-pg has no user wms_persist",
+        without_user(POSTGRES, "wms_housekeeping"),
+        "worker: wms-staging-pg has no user wms_housekeeping",
         2,
         id="housekeeping",
+    ),
+    pytest.param(
+        ("-m", "wms_tasks.cli", "rejects", "drop", "1", "--yes"),
+        without_user(POSTGRES, "wms_housekeeping"),
+        "wms: wms-staging-pg has no user wms_housekeeping",
+        2,
+        id="wms rejects drop",
+    ),
+    pytest.param(
+        ("-m", "wms_tasks.cli", "rejects", "replay", "--all"),
+        without_user(POSTGRES, "wms_housekeeping"),
+        "wms: wms-staging-pg has no user wms_housekeeping",
+        2,
+        id="wms rejects replay",
+    ),
+    pytest.param(
+        ("-m", "wms_tasks.cli", "migrate", "status"),
+        without_user(POSTGRES, "wms_reader"),
+        "wms: wms-staging-pg has no user wms_reader",
+        2,
+        id="wms migrate status",
     ),
     pytest.param(
         ("-m", "wms_tasks.cli", "status"),
@@ -485,3 +571,18 @@ def test_who_cannot_start_says_so(
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
     assert done.stderr.startswith(line)
     assert TOKEN not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("queues", "persist", "uses"),
+    [
+        (["probe"], False, ("worker", ("kafka",))),
+        (["housekeeping"], False, ("persist", ("kafka", "housekeeping"))),
+        (["housekeeping"], True, ("persist", ("kafka", "postgres", "housekeeping"))),
+        (["other"], True, ("persist", ("kafka", "postgres"))),
+        (["other"], False, ("worker", ())),
+    ],
+)
+def test_what_a_worker_uses_follows_from_its_queues(queues: list[str], persist: bool, uses: object) -> None:
+    """And which user it is; Redis was asked for when the program began."""
+    assert worker_uses(queues, persist=persist) == uses

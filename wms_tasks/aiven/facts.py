@@ -16,23 +16,26 @@ from wms_tasks.aiven.answers import Address, Pool, Service, User
 from wms_tasks.settings import Settings
 from wms_tasks.tls import CA
 
-Role = Literal["beat", "worker", "persist", "migrate", "reader", "release"]
-Need = Literal["redis", "kafka", "registry", "postgres"]
+Role = Literal["beat", "worker", "persist", "housekeeping", "migrate", "reader", "release"]
+# `housekeeping` is Postgres again, with a login of its own.
+Need = Literal["redis", "kafka", "registry", "postgres", "housekeeping"]
 
 ROLES: Mapping[Role, tuple[Need, ...]] = {
     "beat": ("redis",),
     "worker": ("redis", "kafka"),
-    "persist": ("redis", "kafka", "postgres"),
+    "persist": ("redis", "kafka", "postgres", "housekeeping"),
+    "housekeeping": ("postgres", "housekeeping"),
     "migrate": ("postgres",),
     "reader": ("postgres",),
     "release": ("registry",),
 }
-# Where one of these is set already, its service is left alone.
-SET_BY: Mapping[Need, str] = {
-    "redis": "broker_url",
-    "kafka": "kafka_bootstrap_servers",
-    "registry": "schema_registry_url",
-    "postgres": "database_url",
+# Where one of these is set already, its service is left alone. Who names one login for Postgres wants it for both.
+SET_BY: Mapping[Need, tuple[str, ...]] = {
+    "redis": ("broker_url",),
+    "kafka": ("kafka_bootstrap_servers",),
+    "registry": ("schema_registry_url",),
+    "postgres": ("database_url",),
+    "housekeeping": ("database_url_housekeeping", "database_url"),
 }
 DATABASE = "wms"
 READERS_POOL = f"{DATABASE}-reader"
@@ -91,9 +94,22 @@ def registry(service: Service, user: User, folder: Path) -> dict[str, str]:
     return {}
 
 
-def database(address: Address, user: User) -> dict[str, str]:
+def reads_by_pool(role: Role) -> bool:
+    """Whether its `database_url` is the readers'. Housekeeping looks with it, and writes with its own login."""
+    return role in {"reader", "housekeeping"}
+
+
+def database(field: str, address: Address, user: User) -> dict[str, str]:
     """Of Postgres, without a pool: what a role keeps in its session stays its own."""
-    return {"database_url": f"postgresql://{_login(user)}@{_at(address)}/{DATABASE}?sslmode=verify-full"}
+    return {field: f"postgresql://{_login(user)}@{_at(address)}/{DATABASE}?sslmode=verify-full"}
+
+
+def beside_database(role: Role) -> dict[str, str]:
+    """What goes with a login that is one of several: who migrates names the others, who persists waits for that."""
+    if role == "migrate":
+        named: tuple[Role, ...] = ("persist", "housekeeping", "reader")
+        return {f"database_role_{one}": postgres_user(one) for one in named}
+    return {"migrate": "wait"} if role == "persist" else {}
 
 
 def pooled_database(pool: Pool, user: User) -> dict[str, str]:
@@ -101,7 +117,7 @@ def pooled_database(pool: Pool, user: User) -> dict[str, str]:
     there = urlsplit(pool.connection_uri)
     where = there.netloc.rpartition("@")[2]
     url = there._replace(netloc=f"{_login(user)}@{where}", query="sslmode=verify-full")
-    return {"database_url": url.geturl()}
+    return {"database_url": url.geturl(), "database_pooled": "true"}
 
 
 def _login(user: User) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wms_tasks import tls
 from wms_tasks.aiven import facts
+from wms_tasks.aiven.answers import Service
 from wms_tasks.aiven.facts import Need, Role
 from wms_tasks.errors import SettingsError
 from wms_tasks.settings import PREFIX, Settings, get_settings, variable_of
@@ -33,7 +34,7 @@ def obtain(settings: Settings, role: Role, *needs: Need) -> Settings:
         if settings.aiven_token is not None and (ours := variable_of("aiven_token")).startswith(PREFIX):
             raise SettingsError(f"{ours}: is of no use alone", hint="WMS_AIVEN_PROJECT names the project")
         return settings
-    wanted = [need for need in needs if facts.SET_BY[need] not in settings.model_fields_set]
+    wanted = [need for need in needs if settings.model_fields_set.isdisjoint(facts.SET_BY[need])]
     if not wanted:
         return settings
     if not settings.wants_tls:
@@ -79,17 +80,23 @@ class _Filling:
                 service = self._aiven.service(self._names.redis, "WMS_AIVEN_VALKEY_SERVICE")
                 user = self._aiven.user(service.service_name, facts.VALKEY_USER, "password")
                 yield from facts.broker(self._aiven.address(service), user).items()
-            case "postgres":
-                yield from self._postgres()
+            case "postgres" | "housekeeping":
+                yield from self._postgres(need)
             case "kafka" | "registry":
                 yield from self._kafka(need, folder)
 
-    def _postgres(self) -> Iterator[tuple[str, str]]:
+    def _postgres(self, need: Need) -> Iterator[tuple[str, str]]:
         service = self._aiven.service(self._names.postgres, "WMS_AIVEN_POSTGRES_SERVICE")
-        user = self._aiven.user(service.service_name, facts.postgres_user(self._role), "password")
-        if self._role != "reader":
-            yield from facts.database(self._aiven.address(service), user).items()
+        if need == "postgres" and facts.reads_by_pool(self._role):
+            yield from self._pool(service)
             return
+        role: Role = "housekeeping" if need == "housekeeping" else self._role
+        user = self._aiven.user(service.service_name, facts.postgres_user(role), "password")
+        yield from facts.database(facts.SET_BY[need][0], self._aiven.address(service), user).items()
+        yield from facts.beside_database(self._role).items()
+
+    def _pool(self, service: Service) -> Iterator[tuple[str, str]]:
+        user = self._aiven.user(service.service_name, facts.postgres_user("reader"), "password")
         for pool in service.connection_pools or ():
             if pool.pool_name == facts.READERS_POOL:
                 yield from facts.pooled_database(pool, user).items()

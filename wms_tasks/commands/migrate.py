@@ -46,7 +46,7 @@ def down(target: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A JSON array, one object a migration.")
 def status(as_json: bool) -> None:
     """Each migration that this release or the database knows."""
-    with session(settings_of("migrate", "postgres"), "migrate") as connection:
+    with session(settings_of("reader", "postgres"), "migrate") as connection:
         found = migration_status(connection)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())

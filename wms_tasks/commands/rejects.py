@@ -21,7 +21,6 @@ from wms_tasks.persist.replay import replay as replay_one
 from wms_tasks.settings import Settings
 from wms_tasks.store.connect import connect, not_allowed, session
 from wms_tasks.store.rejects import StoredReject, drop_rejects, rejects_by_id, rejects_since
-from wms_tasks.tls_check import require
 
 HEADER = ("id", "rejected", "partition", "offset", "reason", "site", "slot", "detail")
 # Read for `--all` at a time: a reject may be large.
@@ -79,7 +78,7 @@ def replay(ids: tuple[int, ...], everything: bool) -> None:
     """
     if bool(ids) == everything:
         raise UsageError("name the ids of rejects, or --all (wms rejects list shows them)")
-    settings = require(settings_of("persist", "postgres"), "housekeeping").for_housekeeping
+    settings = settings_of("housekeeping", "housekeeping").for_housekeeping
     stored, kept = _replay(settings, list(ids) if ids else _all_ids(settings))
     click.echo(f"{stored} stored, {kept} still rejected")
     if kept:
@@ -93,7 +92,7 @@ def drop(ids: tuple[int, ...], yes: bool) -> None:
     """Delete them for good."""
     if not yes:
         raise UsageError(f"this deletes {len(ids)} rejects for good", hint="add --yes")
-    settings = require(settings_of("persist", "postgres"), "housekeeping").for_housekeeping
+    settings = settings_of("housekeeping", "housekeeping").for_housekeeping
     with session(settings, "rejects") as connection:
         _wanted(rejects_by_id(connection, ids), ids)
         dropped = drop_rejects(connection, ids)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -26,10 +27,10 @@ from celery.signals import (
 
 from wms_tasks import sentry, tracing
 from wms_tasks.aiven import obtain
-from wms_tasks.aiven.facts import ROLES
+from wms_tasks.entry import own_queue, worker_uses
 from wms_tasks.errors import ServiceUnavailable, TopicMissingError, WmsError
 from wms_tasks.log import configure_logging, log_what_python_prints
-from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_TASK
+from wms_tasks.names import PROBE_TASK
 from wms_tasks.roles import stop
 from wms_tasks.roles.beat import on_beat_init
 from wms_tasks.roles.broker_wait import say_once
@@ -53,17 +54,16 @@ def _on_setup_logging(**_: Any) -> None:
 def _on_program_init(instance: Any, options: dict[str, Any], **_: Any) -> None:
     """Whether -Q was given is known only here; a worker's steps are made when it has been applied."""
     instance.queues_named = bool(options.get("queues"))
-    _ask_aiven(bool(options.get("persist")) or HOUSEKEEPING_QUEUE in (options.get("queues") or ()))
+    persist = bool(options.get("persist"))
+    _ask_aiven(options.get("queues") or [own_queue(persist=persist)], persist)
     sentry.begin(get_settings())  # before tasks have their tracers
 
 
-def _ask_aiven(database: bool) -> None:
+def _ask_aiven(queues: Collection[str], persist: bool) -> None:
     """Before logging is set up, which masks what is secret in the settings, and before the steps, which use them."""
+    role, needs = worker_uses(queues, persist=persist)
     try:
-        if database:
-            obtain(get_settings(), "persist", *ROLES["persist"])
-        else:
-            obtain(get_settings(), "worker", *ROLES["worker"])
+        obtain(get_settings(), role, *needs)
     except WmsError as error:
         refuse(str(error), error.exit_code)
 

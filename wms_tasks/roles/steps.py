@@ -19,10 +19,11 @@ from celery import Celery, bootsteps
 from celery.worker.control import inspect_command
 
 from wms_tasks import metrics
-from wms_tasks.errors import SettingsError, WmsError
+from wms_tasks.entry import own_queue, settings_of, worker_uses
+from wms_tasks.errors import WmsError
 from wms_tasks.health import HEALTH
 from wms_tasks.health_server import serve_health
-from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
+from wms_tasks.names import PROBE_QUEUE
 from wms_tasks.ready import READY
 from wms_tasks.roles.measure import begin_measuring
 from wms_tasks.roles.memory import begin_giving_back
@@ -30,7 +31,6 @@ from wms_tasks.roles.refuse import refuse
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
-from wms_tasks.tls_check import Service, require
 
 log = structlog.get_logger()
 
@@ -55,17 +55,11 @@ def _green(worker: Any) -> bool:
 
 def _check_tls(queues: Collection[str], persist: bool) -> None:
     """What a worker with these queues uses; Redis was looked at when this program began."""
-    services: set[Service] = set()
-    if persist or PROBE_QUEUE in queues:
-        services |= {"kafka"}
-    if persist:
-        services |= {"postgres"}
-    if HOUSEKEEPING_QUEUE in queues:
-        services |= {"kafka", "housekeeping"}
+    role, needs = worker_uses(queues, persist=persist)
     try:
-        require(get_settings(), *sorted(services))
-    except SettingsError as error:
-        refuse(error.message)
+        settings_of(role, *needs)
+    except WmsError as error:
+        refuse(str(error), error.exit_code)
 
 
 def _waits_for(worker: Any) -> str | None:
@@ -98,7 +92,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
         # Workers of ours share nothing but queues; gossip and mingle cost a second at each start, and noise on a blip.
         worker.options.update(without_gossip=True, without_mingle=True)
         if not worker.queues_named:
-            worker.app.amqp.queues.select([HOUSEKEEPING_QUEUE if persist else PROBE_QUEUE])
+            worker.app.amqp.queues.select([own_queue(persist=persist)])
         _check_tls(worker.app.amqp.queues.consume_from, persist)
         super().__init__(worker, **kwargs)
 
