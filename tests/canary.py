@@ -34,13 +34,13 @@ def redis_user(url: str, password: str) -> Iterator[str]:
 
 
 @contextmanager
-def postgres_user(url: str, password: str) -> Iterator[str]:
+def postgres_user(url: str, password: str, user: str = "watcher") -> Iterator[str]:
     """A superuser with this password; the database's url as that user."""
-    name = sql.Identifier("watcher")
+    name = sql.Identifier(user)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER PASSWORD {}").format(name, sql.Literal(password)))
         try:
-            yield with_password(url, "watcher", password)
+            yield with_password(url, user, password)
         finally:
             connection.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(name))
             connection.execute(sql.SQL("DROP OWNED BY {}").format(name))

@@ -35,6 +35,7 @@ from wms_tasks.settings import PREFIX, Settings
 CANARIES = {
     "broker_url": "canary-broker",
     "database_url": "canary-database",
+    "database_url_housekeeping": "canary-housekeeping",
     "heartbeat_url": "canary-heartbeat",
     "schema_registry_url": "canary-registry-url",
     "schema_registry_auth": "canary-registry-auth",
@@ -105,6 +106,7 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
     with (
         redis_user(settings.broker_url, CANARIES["broker_url"]) as broker_url,
         postgres_user(settings.database_url, CANARIES["database_url"]) as database_url,
+        postgres_user(settings.database_url, CANARIES["database_url_housekeeping"], "keeper") as housekeeping_url,
         Proxy(ports[0]) as valkey,
         Proxy(ports[1]) as postgres,
         SentrySink() as sentry,
@@ -122,6 +124,7 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-api-key={COLLECTOR}",
             "WMS_BROKER_URL": with_port(broker_url, valkey.port),
             "WMS_DATABASE_URL": with_port(database_url, postgres.port),
+            "WMS_DATABASE_URL_HOUSEKEEPING": with_port(housekeeping_url, postgres.port),
             "WMS_HEARTBEAT_URL": site.url(f"/ping/{HEARTBEAT}?{HEARTBEAT}"),
             "WMS_SENTRY_DSN": sentry.dsn,
             "WMS_SITES": str(folder / "sites.yaml"),
