@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wms_tasks.polite.script import Script
+
 # KEYS: the host's next free instant in microseconds of Redis' clock; the host's back-off, which lives as long as that
 # lasts. ARGV: spacing, latest wait in microseconds. Answers the wait (-1: none in time) and what the back-off has left.
 # The first key lives until the instant has passed and a second more: then a missing key and a passed instant mean the
@@ -63,8 +65,7 @@ class HostTurns:
         self._client = redis_client
         self._turn_prefix = f"{key_prefix}turn:"
         self._back_off_prefix = f"{key_prefix}backoff:"
-        # EVALSHA, and after a restart of Redis once SCRIPT LOAD.
-        self._reserve = redis_client.register_script(_RESERVE)
+        self._reserve = Script(redis_client, _RESERVE)
         self._back_off = redis_client.register_script(_BACK_OFF)
 
     def reserve(self, host: str, *, spacing_seconds: float, latest_in_seconds: float) -> Turn:
@@ -83,7 +84,7 @@ class HostTurns:
             return Turn(wait_seconds=None)
         wait, patience = self._reserve(
             keys=[self._turn_prefix + host, self._back_off_prefix + host],
-            args=[round(spacing_seconds * 1e6), int(latest_in_seconds * 1e6)],
+            arguments=[round(spacing_seconds * 1e6), int(latest_in_seconds * 1e6)],
         )
         return Turn(wait_seconds=None if int(wait) < 0 else int(wait) / 1e6, patience_seconds=int(patience) / 1e6)
 

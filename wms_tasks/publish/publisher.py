@@ -6,6 +6,7 @@ One producer a process, made at the first publish, since librdkafka's threads do
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -30,7 +31,7 @@ _LOOK_SECONDS = 0.005
 
 def _say_delivered(result: Result, message: Message | None) -> None:
     """Kafka has it, and the task is not acknowledged yet: with DEBUG, a log of all that must be found in Kafka."""
-    if message is not None:
+    if message is not None and log.is_enabled_for(logging.DEBUG):
         log.debug(
             "publish.delivered",
             key=str(result.site_id),

@@ -28,6 +28,7 @@ from wms_tasks.ready import READY
 from wms_tasks.roles.measure import begin_measuring
 from wms_tasks.roles.memory import begin_giving_back
 from wms_tasks.roles.refuse import refuse
+from wms_tasks.roles.threads import take_over
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
@@ -107,6 +108,8 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         """Serve /healthz, /readyz and /metrics; without an event loop, the timer's thread is what can show life."""
+        if str(worker.pool_cls.__module__).endswith(".thread"):
+            take_over(worker.pool)
         make_pools(worker.app)
         begin_giving_back()
         if PROBE_QUEUE in worker.app.amqp.queues.consume_from:

@@ -27,6 +27,7 @@ _PLAIN = re.compile(
 PLAIN_CHARACTERS = 250  # so short that the host cannot be longer than DNS allows
 
 
+@lru_cache(maxsize=4096)
 def host_of(url: str) -> str:
     """
     The url's host: lower case, IDNA (punycode), no port, no trailing dot; addresses in their shortest form.

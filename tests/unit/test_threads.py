@@ -1,0 +1,113 @@
+"""The pool's threads: as many as are needed, work in its order, and an end that waits."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from celery.concurrency.thread import TaskPool
+from structlog.testing import capture_logs
+
+from tests.waiting import wait_until
+from wms_tasks.roles.threads import Threads, take_over
+
+SECONDS = 5.0
+
+
+def test_threads_are_begun_as_they_are_needed_and_no_more_than_may_be() -> None:
+    pool, gate, running = Threads(3), threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        running.release()
+        gate.wait(SECONDS)
+
+    pool.submit(work)
+    assert len(pool._threads) == 1
+    for _ in range(5):
+        pool.submit(work)
+    for _ in range(3):
+        assert running.acquire(timeout=SECONDS)
+    assert len(pool._threads) == 3
+    assert not running.acquire(blocking=False)
+    gate.set()
+    for _ in range(3):
+        assert running.acquire(timeout=SECONDS)
+    pool.shutdown()
+
+
+def test_one_thread_is_enough_for_one_after_the_other() -> None:
+    pool = Threads(10)
+    for _ in range(5):
+        done = threading.Event()
+        pool.submit(done.set)
+        assert done.wait(SECONDS)
+        wait_until(lambda: pool._unfinished == 0, SECONDS, "it is counted as done", every_seconds=0)
+    assert len(pool._threads) == 1
+    pool.shutdown()
+
+
+def test_what_waits_is_run_in_its_order_before_the_end() -> None:
+    pool, seen = Threads(1), list[int]()
+    for number in range(50):
+        pool.submit(seen.append, number)
+    pool.shutdown()
+    assert seen == list(range(50))
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(seen.append, 50)
+
+
+def test_what_has_not_begun_can_be_dropped() -> None:
+    pool, gate, began, seen = Threads(1), threading.Event(), threading.Event(), list[int]()
+
+    def first() -> None:
+        began.set()
+        gate.wait(SECONDS)
+
+    pool.submit(first)
+    assert began.wait(SECONDS)
+    pool.submit(seen.append, 1)
+    pool.shutdown(wait=False, cancel_futures=True)
+    gate.set()
+    for thread in pool._threads:
+        thread.join(SECONDS)
+    assert seen == []
+
+
+def test_a_thread_outlives_what_goes_wrong_in_it() -> None:
+    pool, done = Threads(1), threading.Event()
+
+    def fail() -> None:
+        raise ValueError("a fault")
+
+    with capture_logs() as logs:
+        pool.submit(fail)
+        pool.submit(done.set)
+        assert done.wait(SECONDS)
+    assert [line["event"] for line in logs] == ["worker.task_not_told"]
+    pool.shutdown()
+
+
+def test_celery_s_pool_runs_its_tasks_there() -> None:
+    """With the callbacks that it tells of their begin and end, and the counts that it shows."""
+    pool = TaskPool(2)
+    take_over(pool)
+    told: list[Any] = []
+    ended = threading.Event()
+
+    def target(number: int) -> int:
+        return number + 1
+
+    def end(answer: int) -> None:
+        told.append(answer)
+        ended.set()
+
+    pool.start()
+    result = pool.apply_async(target, (1,), accept_callback=lambda *_: told.append("accepted"), callback=end)
+    assert ended.wait(SECONDS)
+    assert told == ["accepted", 2]
+    assert pool.info["threads"] == 1
+    with pytest.raises(NotImplementedError):
+        result.get()
+    pool.stop()
+    assert not any(thread.is_alive() for thread in pool.executor._threads)
