@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/wms/bin/python install --only-binary :all: -c constraints.txt "$(echo /wheels/*.whl)[aiven]"
 
 FROM base
-ARG VERSION=0.2.0
+ARG VERSION=0.3.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="wms-tasks" \
       org.opencontainers.image.description="A website monitor on Celery, Kafka and Postgres" \
