@@ -75,10 +75,10 @@ def running(settings: Settings, **options: Any) -> Iterator[PersistLoop]:
     assert failures == []
 
 
-def query(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
+def query(settings: Settings, statement: str, *values: object) -> list[tuple[Any, ...]]:
     """All rows."""
     with psycopg.connect(settings.database_url) as connection:
-        return connection.execute(statement.encode()).fetchall()
+        return connection.execute(statement.encode(), values or None).fetchall()
 
 
 def count(settings: Settings, table: str = "results") -> int:

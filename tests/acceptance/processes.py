@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[2]
 class Role:
     """One process. Its output goes to a file, so that no pipe can fill up."""
 
-    def __init__(self, arguments: list[str], environ: Mapping[str, str], log: Path) -> None:
+    def __init__(self, arguments: list[str], environ: Mapping[str, str], log: Path, folder: Path = ROOT) -> None:
         self.log = log
         outside = {name: value for name, value in os.environ.items() if not name.startswith("WMS_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 arguments,
                 env={**outside, "PYTHONUNBUFFERED": "1", "WMS_LOG_FORMAT": "console", **environ},
-                cwd=ROOT,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -85,10 +85,10 @@ class Roles:
         self.folder = folder
         self._started: list[Role] = []
 
-    def start(self, *arguments: str, program: list[str] | None = None, **environ: str) -> Role:
+    def start(self, *arguments: str, program: list[str] | None = None, folder: Path = ROOT, **environ: str) -> Role:
         """``celery -A wms_tasks *arguments``, or another program; ``environ`` on top of the common one."""
         log = self.folder / f"{len(self._started)}-{arguments[0] if arguments else 'program'}.log"
-        role = Role([*(program or CELERY), *arguments], {**self.environ, **environ}, log)
+        role = Role([*(program or CELERY), *arguments], {**self.environ, **environ}, log, folder)
         self._started.append(role)
         return role
 

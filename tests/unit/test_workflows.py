@@ -76,7 +76,7 @@ def test_a_workflow_may_read_and_a_job_says_what_more_it_needs(name: str) -> Non
 def test_no_checkout_leaves_its_token_behind(name: str) -> None:
     found = [step for step in steps(name) if step.get("uses", "").startswith("actions/checkout@")]
 
-    assert all(step["with"] == {"persist-credentials": False} for step in found)
+    assert all(step["with"]["persist-credentials"] is False for step in found)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -141,6 +141,13 @@ def test_every_python_and_both_architectures_are_tried() -> None:
 
     assert jobs["test"]["strategy"]["matrix"]["python-version"] == promised
     assert set(jobs["image"]["strategy"]["matrix"]["runner"]) == built == {"ubuntu-24.04", "ubuntu-24.04-arm"}
+
+
+def test_the_tests_have_the_history() -> None:
+    """Where `make test` runs, the commit of the release before is there."""
+    runs = [job["steps"] for job in workflow("ci")["jobs"].values() if {"run": "make test"} in job["steps"]]
+
+    assert [steps[0]["with"]["fetch-depth"] for steps in runs] == [0]
 
 
 def test_a_release_is_known_by_the_changelog(tmp_path: Path) -> None:
