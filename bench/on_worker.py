@@ -45,7 +45,9 @@ _ON = (
 )
 
 
-def _settings(valkey: EmbeddedValkey, kafka: EmbeddedKafka, *, database: int = 0, concurrency: int = 0) -> Settings:
+def worker_settings(
+    valkey: EmbeddedValkey, kafka: EmbeddedKafka, *, database: int = 0, concurrency: int = 0
+) -> Settings:
     """As shipped, but for loopback; each database of Valkey is a queue of its own."""
     settings = Settings(
         env="test",
@@ -69,7 +71,7 @@ def _beside_blackbox(folder: Path, *, key: str, secure: bool) -> Iterator[Measur
             blackbox(folder, server_name=SERVER_NAME if secure else "", environ=os.environ | trusted)
         )
         started = stack.enter_context(roles(trusted, folder))
-        settings = _settings(*stack.enter_context(services(folder)))
+        settings = worker_settings(*stack.enter_context(services(folder)))
         tls = TlsOptions(server_name=SERVER_NAME) if secure else None
         watched = sites(_SITES, f"{'https' if secure else 'http'}://HOST:{port}/page", tls=tls)
         ours = stack.enter_context(line(settings, watched, started))
@@ -132,7 +134,7 @@ def _each_pool(folder: Path) -> Iterator[Measure]:
         started = stack.enter_context(roles({}, folder))
         lines: dict[str, Line] = {}
         for database, (pool, (arguments, environ)) in enumerate(_POOLS.items()):
-            settings = _settings(valkey, kafka, database=database)
+            settings = worker_settings(valkey, kafka, database=database)
             watched = sites(_SITES, f"http://HOST:{port}/page")
             lines[pool] = stack.enter_context(line(settings, watched, started, *arguments, environ=environ))
             lines[pool].warm_up(PER_SECOND / 2)
@@ -170,7 +172,7 @@ def _full(folder: Path) -> Iterator[Measure]:
         port = stack.enter_context(target())
         valkey, kafka = stack.enter_context(services(folder))
         started = stack.enter_context(roles({}, folder))
-        settings = _settings(valkey, kafka, concurrency=CONCURRENCY)
+        settings = worker_settings(valkey, kafka, concurrency=CONCURRENCY)
         watched = sites(_MANY_SITES, f"http://HOST:{port}/page?ms={SLOW_MS}")
         own = stack.enter_context(line(settings, watched, started, workers=2))
         own.warm_up(PER_SECOND)

@@ -17,7 +17,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from bench.cpu import cpu_seconds, paced
 from bench.services import environ_of
 from tests.acceptance.orders import Left
-from tests.acceptance.processes import Role, Roles
+from tests.acceptance.processes import ROOT, Role, Roles
 from tests.waiting import wait_until
 from wms_tasks import clock
 from wms_tasks.app import app_for
@@ -165,18 +165,19 @@ class Line:
 
 
 @contextmanager
-def line(
+def line(  # noqa: PLR0913 - what a worker is started with
     settings: Settings,
     watched: Sequence[Site],
     started: Roles,
     *arguments: str,
     workers: int = 1,
     environ: Mapping[str, str] | None = None,
+    tree: Path = ROOT,
 ) -> Iterator[Line]:
-    """A `Line` with real worker processes; ``arguments`` and ``environ`` are theirs beside the settings."""
+    """A `Line` with real worker processes of a tree; ``arguments`` and ``environ`` are theirs beside the settings."""
     with closing(Results(settings)) as results, closing(Line(settings, watched, results)) as own:
         for _ in range(workers):
-            own.workers.append(started.worker(*arguments, **environ_of(settings), **(environ or {})))
+            own.workers.append(started.worker(*arguments, folder=tree, **environ_of(settings), **(environ or {})))
         yield own
 
 

@@ -92,9 +92,9 @@ class Roles:
         self._started.append(role)
         return role
 
-    def worker(self, *arguments: str, **environ: str) -> Role:
+    def worker(self, *arguments: str, folder: Path = ROOT, **environ: str) -> Role:
         """A worker that takes messages."""
-        role = self.start("worker", "-n", f"w{len(self._started)}@%h", *arguments, **environ)
+        role = self.start("worker", "-n", f"w{len(self._started)}@%h", *arguments, folder=folder, **environ)
         role.until_said(" ready.")
         return role
 
