@@ -87,9 +87,17 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         """It goes back to the queue, or is dropped."""
         if self._loop is None or requeue:
             self.write()
-            super().reject(delivery_tag, requeue=requeue)
+            self._put_back(delivery_tag, requeue)
         else:
             self._forget(delivery_tag)
+
+    def _put_back(self, delivery_tag: str, requeue: bool) -> None:
+        """Where Redis is full the sweep does it, after the visibility timeout; Celery's worker would exit."""
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        except redis.ResponseError as error:
+            log.warning("worker.not_put_back", error=str(error), then="it comes back after the visibility timeout")
+            virtual.QoS.ack(self, delivery_tag)
 
     def _forget(self, delivery_tag: str) -> None:
         self._noted.append(("ZREM", self._index, delivery_tag))

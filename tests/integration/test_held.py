@@ -102,6 +102,27 @@ def test_an_acknowledged_message_does_not_come_back_when_the_channel_closes(brok
         assert client.llen(f"{broker_settings.key_prefix}probe") == 1
 
 
+def test_a_message_that_a_full_redis_does_not_take_back_stays_written_down(broker_settings: Settings) -> None:
+    """It comes back with the sweep, and the worker goes on; an OutOfMemoryError once ended one."""
+    with redis.Redis.from_url(broker_settings.broker_url) as client, held_by_a_loop(broker_settings) as (held, turn):
+        for tag in "ab":
+            held.append(Taken(), tag)
+        turn()
+        client.config_set("maxmemory", 1)
+        try:
+            with capture_logs() as logs:
+                held.reject("a", requeue=True)
+        finally:
+            client.config_set("maxmemory", 0)
+        assert [line["event"] for line in logs] == ["worker.not_put_back"]
+        assert unacked(broker_settings) == (2, 2)
+        assert client.llen(f"{broker_settings.key_prefix}probe") == 0
+        held.prefetch_count = 2
+        assert held.can_consume(), "it takes no place any more"
+        held.restore_by_tag("a")
+        assert client.llen(f"{broker_settings.key_prefix}probe") == 1
+
+
 def test_an_acknowledgement_wakes_the_loop_only_where_no_more_could_be_taken(broker_settings: Settings) -> None:
     """From a thread of the pool; otherwise it is written when the loop turns by itself."""
     with held_by_a_loop(broker_settings) as (held, _):
