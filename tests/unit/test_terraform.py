@@ -120,7 +120,7 @@ def test_versions_are_pinned_alike(path: Path) -> None:
     (providers,) = terraform["required_providers"]
 
     assert terraform["required_version"] == ">= 1.11.0, < 2.0.0"
-    assert providers["aiven"] == {"source": "aiven/aiven", "version": "~> 4.61.0"}
+    assert providers["aiven"] == {"source": "aiven/aiven", "version": "4.61.0"}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

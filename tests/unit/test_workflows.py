@@ -36,6 +36,13 @@ def test_there_are_these() -> None:
     assert set(WORKFLOWS) == {"ci", "staging", "deploy"}
 
 
+def test_ci_installs_all_that_tests_want_and_no_index_has() -> None:
+    """The Makefile's list; a test without its program fails where CI is true."""
+    [wanted] = re.findall(r"^PEERS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    [installs] = [step["run"] for step in steps("ci") if "apt-get install" in step.get("run", "")]
+    assert set(wanted.split()) <= set(installs.split())
+
+
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflow_is_valid_by_githubs_schema(name: str) -> None:
     checked = check_schema("vendor.github-workflows", WORKFLOWS[name])

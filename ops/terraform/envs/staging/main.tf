@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aiven = {
       source  = "aiven/aiven"
-      version = "~> 4.61.0"
+      version = "4.61.0"
     }
   }
 
