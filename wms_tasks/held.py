@@ -75,13 +75,10 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
 
     def ack(self, delivery_tag: str) -> None:
         """It is done with."""
-        if (loop := self._loop) is None:
+        if self._loop is None:
             super().ack(delivery_tag)
-            return
-        full = not self.can_consume()
-        self._forget(delivery_tag)
-        if full:
-            loop.call_soon(_nothing)
+        else:
+            self._forget(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """It goes back to the queue, or is dropped."""
@@ -142,10 +139,6 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
             self._noted.clear()
             self._unwritten.clear()
         super().restore_unacked_once(stderr)
-
-
-def _nothing() -> None:
-    """What wakes the loop, which is all that is wanted."""
 
 
 def _exchange(connection: Any, commands: list[_Command]) -> list[Any]:

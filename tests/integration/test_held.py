@@ -123,19 +123,6 @@ def test_a_message_that_a_full_redis_does_not_take_back_stays_written_down(broke
         assert client.llen(f"{broker_settings.key_prefix}probe") == 1
 
 
-def test_an_acknowledgement_wakes_the_loop_only_where_no_more_could_be_taken(broker_settings: Settings) -> None:
-    """From a thread of the pool; otherwise it is written when the loop turns by itself."""
-    with held_by_a_loop(broker_settings) as (held, _):
-        loop = held.channel.connection.loop
-        held.prefetch_count = 2
-        for tag in "ab":
-            held.append(Taken(), tag)
-        held.ack("a")
-        assert len(loop._ready) == 1
-        held.ack("b")
-        assert len(loop._ready) == 1
-
-
 def test_a_redis_that_refuses_is_told_of_once(broker_settings: Settings) -> None:
     """The probes go on: what is lost is that a crash would repeat them."""
     with redis.Redis.from_url(broker_settings.broker_url) as client, held_by_a_loop(broker_settings) as (held, turn):

@@ -1,18 +1,15 @@
 """
-The consumer: waiting messages are begun when they are due, however many are due at once; its limit lets a burst pass;
-an acknowledgement is noted where it is made.
+The consumer: waiting messages are begun when they are due, however many are due at once; its limit lets a burst pass.
 """
 
 from __future__ import annotations
 
 from time import monotonic
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.asynchronous import Hub
-from kombu.message import Message
 
 from wms_tasks.roles.consumer import _MOST_TIMERS, Consumer, _fire_timers
 
@@ -52,17 +49,3 @@ def test_a_limit_lets_through_at_once_what_comes_in_a_twentieth_of_a_second(
     while ours.can_consume():
         taken += 1
     assert at_once <= taken <= at_once + 1
-
-
-def test_only_acknowledgements_are_done_where_they_are_made() -> None:
-    """A message that goes back is the loop's thread's to send."""
-    done: list[Any] = []
-    hub = SimpleNamespace(call_soon=lambda callback, *_: done.append(callback))
-    consumer = Consumer.__new__(Consumer)
-    consumer.hub = hub
-    channel = SimpleNamespace(basic_ack=lambda *_, **__: done.append("acknowledged"), no_ack_consumers=None)
-    message = Message(channel=channel, delivery_tag="a")
-    consumer.call_soon_ack(message.ack_log_error, None, ())
-    assert done == ["acknowledged"]
-    consumer.call_soon_ack(message.reject_log_error, None, ())
-    assert [one.fun for one in done[1:]] == [message.reject_log_error]

@@ -15,8 +15,6 @@ from typing import Any
 
 import redis
 
-# Each connection keeps a buffer of that size, and a burst has one for each thread; redis-py's own is 64 KiB.
-_READ_BYTES = 4096
 _Argument = str | int
 
 
@@ -40,7 +38,7 @@ class Script:
             connection = self._idle.pop()
         except IndexError:
             # Not the pool's own: nobody would give it back.
-            connection = self._pool.connection_class(**self._pool.connection_kwargs, socket_read_size=_READ_BYTES)
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
         try:
             return connection.retry.call_with_retry(
                 lambda: self._run(connection, len(keys), *keys, *arguments), lambda _: connection.disconnect()

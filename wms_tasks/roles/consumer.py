@@ -46,15 +46,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         limit = rate(getattr(task, "rate_limit", None))
         return TokenBucket(limit, capacity=max(1.0, limit * _BURST_SECONDS)) if limit else None
 
-    def call_soon_ack(self, callback: Any, *arguments: Any, **options: Any) -> Any:
-        """
-        An acknowledgement from a thread of the pool is noted there, and written when the loop turns next, at the latest
-        with the events; what else it may do (a message that goes back) is the loop's thread's.
-        """
-        if self.hub is None or callback.__name__ != "ack_log_error":
-            return super().call_soon_ack(callback, *arguments, **options)
-        return callback(*arguments, **options)
-
     def on_send_event_buffered(self) -> None:
         """The timer sends it."""
 
