@@ -24,8 +24,6 @@ from bench.services import services
 from tests.acceptance.processes import roles
 
 _SITES = 800
-# A worker that is started elsewhere than in its tree must not find this one's package first.
-_OWN_PACKAGES = "PYTHONPATH"
 
 
 def measured(trees: Sequence[Path], rounds: int, per_second: float, folder: Path) -> list[list[float]]:
@@ -39,8 +37,7 @@ def measured(trees: Sequence[Path], rounds: int, per_second: float, folder: Path
         for database, tree in enumerate(trees):
             settings = worker_settings(valkey, kafka, database=database)
             watched = sites(_SITES, f"http://HOST:{port}/page")
-            own = line(settings, watched, started, environ={_OWN_PACKAGES: str(tree)}, tree=tree)
-            lines.append(stack.enter_context(own))
+            lines.append(stack.enter_context(line(settings, watched, started, tree=tree)))
             lines[-1].warm_up(per_second / 2)
         for number in range(rounds):
             order = range(len(trees)) if number % 2 == 0 else reversed(range(len(trees)))

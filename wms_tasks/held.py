@@ -43,7 +43,6 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._refused = False
         self._noted: deque[_Command] = deque()
-        self._unwritten: list[_Command] = []
         self._taken: set[str] = set()
         prefix = self.channel.global_keyprefix or ""
         self._hash, self._index = prefix + self.unacked_key, prefix + self.unacked_index_key
@@ -108,9 +107,7 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         Raises:
             redis.RedisError: Redis does not answer; all of it is still noted.
         """
-        commands = self._unwritten
-        while self._noted:
-            commands.append(self._noted.popleft())
+        commands = list(self._noted)
         if not commands:
             return
         with self.channel.conn_or_acquire() as client:
@@ -121,7 +118,8 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
                 )
             finally:
                 client.connection_pool.release(connection)
-        self._unwritten = []
+        for _ in commands:
+            self._noted.popleft()
         self._say_refused([answer for answer in answers if isinstance(answer, redis.ResponseError)])
 
     def _say_refused(self, errors: list[redis.ResponseError]) -> None:
@@ -137,7 +135,6 @@ class Held(kombu_redis.QoS):  # type: ignore[misc]
         except (redis.RedisError, OSError):
             # Then nothing can be restored either: it all comes back after the visibility timeout.
             self._noted.clear()
-            self._unwritten.clear()
         super().restore_unacked_once(stderr)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.orders import Left, order_for, send
-from tests.acceptance.processes import Roles, roles
+from tests.acceptance.processes import Roles
 from tests.acceptance.topics import Topic
 from tests.servers import LocalServer, answer
 from tests.waiting import wait_until
@@ -27,21 +26,6 @@ class Touch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (self._path,))
-
-
-@pytest.fixture
-def started(wms_environ: dict[str, str], tmp_path: Path) -> Iterator[Roles]:
-    """Role processes of this test."""
-    with roles(wms_environ, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def topic(settings: Settings) -> Iterator[Topic]:
-    """The test's topic."""
-    reader = Topic(settings)
-    yield reader
-    reader.close()
 
 
 @pytest.mark.slow

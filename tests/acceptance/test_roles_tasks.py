@@ -5,16 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.acceptance.orders import Left, order_for, send
-from tests.acceptance.processes import Roles, roles
+from tests.acceptance.processes import Roles
 from tests.acceptance.topics import Topic
 from tests.ports import free_ports
 from tests.samples import scrape
@@ -23,21 +21,6 @@ from tests.waiting import wait_until
 from wms_tasks.settings import Settings
 from wms_tasks.sites.known_since import version_of
 from wms_tasks.sites.record import Expect
-
-
-@pytest.fixture
-def started(wms_environ: dict[str, str], tmp_path: Path) -> Iterator[Roles]:
-    """Role processes of this test."""
-    with roles(wms_environ, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def topic(settings: Settings) -> Iterator[Topic]:
-    """The test's topic."""
-    reader = Topic(settings)
-    yield reader
-    reader.close()
 
 
 @pytest.mark.slow

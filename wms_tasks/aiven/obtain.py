@@ -7,6 +7,7 @@ Not into the environment: Celery's HUP runs the program anew with it, and would 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from wms_tasks import tls
@@ -85,8 +86,13 @@ class _Filling:
             case "kafka" | "registry":
                 yield from self._kafka(need, folder)
 
+    @cached_property
+    def _postgres_service(self) -> Service:
+        """Asked for once, also where two logins to it are wanted."""
+        return self._aiven.service(self._names.postgres, "WMS_AIVEN_POSTGRES_SERVICE")
+
     def _postgres(self, need: Need) -> Iterator[tuple[str, str]]:
-        service = self._aiven.service(self._names.postgres, "WMS_AIVEN_POSTGRES_SERVICE")
+        service = self._postgres_service
         if need == "postgres" and facts.reads_by_pool(self._role):
             yield from self._pool(service)
             return

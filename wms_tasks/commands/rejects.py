@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
-import psycopg
 
 from wms_tasks import clock
 from wms_tasks.codec.wire import WireReader
@@ -19,7 +17,7 @@ from wms_tasks.entry import settings_of
 from wms_tasks.errors import UsageError, WmsError
 from wms_tasks.persist.replay import replay as replay_one
 from wms_tasks.settings import Settings
-from wms_tasks.store.connect import connect, not_allowed, session
+from wms_tasks.store.connect import allowed, connect, session
 from wms_tasks.store.rejects import StoredReject, drop_rejects, rejects_by_id, rejects_since
 
 HEADER = ("id", "rejected", "partition", "offset", "reason", "site", "slot", "detail")
@@ -106,7 +104,7 @@ def _all_ids(settings: Settings) -> list[int]:
 
 def _replay(settings: Settings, ids: Sequence[int]) -> tuple[int, int]:
     stored, kept, wire = 0, 0, WireReader(settings)
-    with connect(settings, "rejects", autocommit=True) as connection, _allowed(settings):
+    with connect(settings, "rejects", autocommit=True) as connection, allowed(settings):
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
             for one in _wanted(rejects_by_id(connection, page), page):
@@ -116,14 +114,6 @@ def _replay(settings: Settings, ids: Sequence[int]) -> tuple[int, int]:
                 else:
                     stored += 1
     return stored, kept
-
-
-@contextmanager
-def _allowed(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise not_allowed(settings, error) from error
 
 
 def _wanted(found: list[StoredReject], ids: Sequence[int]) -> list[StoredReject]:

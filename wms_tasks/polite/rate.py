@@ -66,7 +66,7 @@ class HostTurns:
         self._turn_prefix = f"{key_prefix}turn:"
         self._back_off_prefix = f"{key_prefix}backoff:"
         self._reserve = Script(redis_client, _RESERVE)
-        self._back_off = redis_client.register_script(_BACK_OFF)
+        self._back_off = Script(redis_client, _BACK_OFF)
 
     def reserve(self, host: str, *, spacing_seconds: float, latest_in_seconds: float) -> Turn:
         """
@@ -106,4 +106,4 @@ class HostTurns:
         """
         milliseconds = round(seconds * 1000)
         if hosts and milliseconds > 0:
-            self._back_off(keys=[self._back_off_prefix + host for host in hosts], args=[milliseconds, why])
+            self._back_off(keys=[self._back_off_prefix + host for host in hosts], arguments=[milliseconds, why])

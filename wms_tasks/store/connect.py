@@ -154,20 +154,30 @@ def session(
     """
     with _connect(settings, role) as connection:
         try:
-            with nullcontext() if limit_seconds is None else deadline(connection, limit_seconds):
+            with (
+                allowed(settings),
+                nullcontext() if limit_seconds is None else deadline(connection, limit_seconds),
+            ):
                 _begin(connection, settings)
                 yield connection
         except psycopg.OperationalError as error:
             raise unavailable(settings, error) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise not_allowed(settings, error) from error
         except NO_SCHEMA as error:
             raise no_schema(settings, error) from error
 
 
-def not_allowed(settings: Settings, error: psycopg.Error) -> NotAllowed:
-    """The one line for who asks with another login than that needs (docs/howto/least-rights.md)."""
-    return NotAllowed(f"{settings.database_variable}: its login may not do that: {first_line(error)}")
+@contextmanager
+def allowed(settings: Settings) -> Iterator[None]:
+    """
+    Within it, who asks with another login than that needs is told so (docs/howto/least-rights.md).
+
+    Raises:
+        NotAllowed: its login has no right to that.
+    """
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowed(f"{settings.database_variable}: its login may not do that: {first_line(error)}") from error
 
 
 # What Postgres says where nothing has been migrated yet, or not enough.
