@@ -1,5 +1,5 @@
 """
-A script in Redis, without what redis-py does around each command: a turn costs half as much. Used by rate.py.
+A script in Redis, without what redis-py does around each command. Used by rate.py.
 
 redis-py asks a connection of its pool whether it has died idle, counts it for OpenTelemetry, and times the command.
 Here a connection that has died is noticed by the command, which is then tried once more on a new one; so a script may
