@@ -18,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from wms_tasks.prepared import prepared
 from wms_tasks.result import Result
 from wms_tasks.sites.record import Site, digest_of, plain
 
@@ -25,6 +26,7 @@ from wms_tasks.sites.record import Site, digest_of, plain
 ORDER_VERSION = 2
 
 
+@prepared
 class ProbeOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     A slot to fill. Instants are aware UTC; after ``expires_at`` nobody may begin anything for this slot.
@@ -73,6 +75,7 @@ class ProbeOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return msgspec.convert(message, cls)
 
 
+@prepared
 class NamedSite(msgspec.Struct, frozen=True, kw_only=True):
     """What every release's site has."""
 
@@ -105,6 +108,7 @@ class NewerOrder:
 Order = ProbeOrder | NewerOrder
 
 
+@prepared
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
     """What every release's order has."""
 

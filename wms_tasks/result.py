@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 
+from wms_tasks.prepared import prepared
+
 SCHEMA_VERSION = 1
 
 
@@ -129,6 +131,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     body: str | None = None
 
 
+@prepared
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     One probe's end, exactly one a slot. Identity: (site_id, location, scheduled_at).

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from wms_tasks.prepared import prepared
+
 POWERED_OFF = "POWEROFF"
 # What stands for a secret that was not asked for, or that the token may not read.
 REDACTED = "<redacted>"
@@ -14,12 +16,14 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+@prepared
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
     """Of a project: who vouches for its services."""
 
     certificate: Annotated[str, msgspec.Meta(pattern="-----BEGIN CERTIFICATE-----")]
 
 
+@prepared
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where a service is; the port is a text in some answers."""
 
@@ -44,6 +48,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     connection_uri: Text
 
 
+@prepared
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One that is powered off, or being built, has no address, or an empty one."""
 
@@ -54,6 +59,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     connection_pools: tuple[Pool, ...] | None = None
 
 
+@prepared
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A service's user. The password is null where somebody set it outside Aiven."""
 

@@ -28,6 +28,7 @@ from wms_tasks.polite import patience
 from wms_tasks.polite.patience import Patience
 from wms_tasks.polite.rules import relevant, said
 from wms_tasks.polite.store import RobotsStore
+from wms_tasks.prepared import prepared
 from wms_tasks.result import Outcome, Reason
 from wms_tasks.sites.record import TlsOptions
 
@@ -85,6 +86,7 @@ class RobotsVerdict:
         return self.outcome is None
 
 
+@prepared
 class _Copy(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a robots.txt that concerns us; no rules at all where there is no such file (4xx)."""
 
@@ -93,6 +95,7 @@ class _Copy(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+@prepared
 class _Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """Why there was no answer lately. ``is_ours``: the guard did not let the request, or a redirect of it, through."""
 

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from wms_tasks.net.redact import bare_url
+from wms_tasks.prepared import prepared
 from wms_tasks.schedule.entries import SiteEntry
 from wms_tasks.shard import ALL_SITES, Shard
 from wms_tasks.sites.record import Site, plain
@@ -46,6 +47,7 @@ class AnnouncedSite(msgspec.Struct, frozen=True, kw_only=True):
     spec_digest: str
 
 
+@prepared
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """
     A part of all sites of a shard. ``generation``: from when, in microseconds, beat schedules them; ``chunk`` counts
@@ -85,6 +87,7 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+@prepared
 class Word(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the leading beat has done, as of now.

@@ -15,6 +15,8 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from wms_tasks.prepared import prepared
+
 # A namespace of our own, so that ids never collide with uuid5s made elsewhere from the same names. Never change it:
 # every site's id, and with it every row's key, follows from it.
 SITE_NAMESPACE = UUID("5d6f2a0e-3f5e-5c0b-9f0e-77656273697a")
@@ -88,6 +90,7 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     verify: bool = True
 
 
+@prepared
 class Site(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """
     A site as probed. Durations in seconds; ``interval`` is at least 1, ``jitter + timeout`` fits inside it.

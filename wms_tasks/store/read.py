@@ -17,6 +17,7 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
 from wms_tasks import clock
+from wms_tasks.prepared import prepared
 from wms_tasks.result import Phases, Result
 from wms_tasks.store.queries import query
 
@@ -57,6 +58,7 @@ class SiteState:
     chain_expires_at: datetime | None
 
 
+@prepared
 class StoredResult(Result, frozen=True, kw_only=True):
     """One row of results: the result as it was published, and when it was stored."""
 
