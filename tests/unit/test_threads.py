@@ -10,7 +10,7 @@ from celery.concurrency.thread import TaskPool
 from structlog.testing import capture_logs
 
 from tests.waiting import wait_until
-from wms_tasks.roles.threads import Threads, take_over
+from wms_tasks.roles.threads import AT_ONCE, Threads, take_over
 
 SECONDS = 5.0
 
@@ -42,8 +42,86 @@ def test_one_thread_is_enough_for_one_after_the_other() -> None:
         done = threading.Event()
         pool.submit(done.set)
         assert done.wait(SECONDS)
-        wait_until(lambda: pool._unfinished == 0, SECONDS, "it is counted as done", every_seconds=0)
+        wait_until(lambda: len(pool._idle) == 1, SECONDS, "it is idle again", every_seconds=0)
     assert len(pool._threads) == 1
+    pool.shutdown()
+
+
+def test_short_work_that_comes_together_is_done_by_few() -> None:
+    """Two hundred at once: what the first threads do while the next one pauses needs no more of them."""
+    pool, done = Threads(256), threading.Semaphore(0)
+    for _ in range(200):
+        pool.submit(done.release)
+    for _ in range(200):
+        assert done.acquire(timeout=SECONDS)
+    assert len(pool._threads) < 2 * AT_ONCE
+    pool.shutdown()
+
+
+def test_long_work_that_comes_together_gets_a_thread_each() -> None:
+    """Though nothing more comes: the last thread that was begun sees to the next."""
+    pool, gate, running = Threads(50), threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        running.release()
+        gate.wait(SECONDS)
+
+    for _ in range(50):
+        pool.submit(work)
+    for _ in range(50):
+        assert running.acquire(timeout=SECONDS)
+    gate.set()
+    pool.shutdown()
+
+
+def test_a_thread_ends_that_has_had_nothing_to_do_for_long() -> None:
+    pool, gate, running = Threads(4, idle_seconds=0.05), threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        running.release()
+        gate.wait(SECONDS)
+
+    for _ in range(4):
+        pool.submit(work)
+    for _ in range(4):
+        assert running.acquire(timeout=SECONDS)
+    gate.set()
+    wait_until(lambda: not pool._threads, SECONDS, "all have ended")
+    done = threading.Event()
+    pool.submit(done.set)
+    assert done.wait(SECONDS)
+    pool.shutdown()
+
+
+def test_nothing_is_lost_where_threads_come_and_go() -> None:
+    """Idle for no time at all, so that each is handed work, or ends, at about the same moment."""
+    pool, done = Threads(8, idle_seconds=0.0), threading.Semaphore(0)
+    for _ in range(2_000):
+        pool.submit(done.release)
+        assert done.acquire(timeout=SECONDS)
+    pool.shutdown()
+    assert not pool._waiting
+
+
+def test_where_no_thread_can_be_begun_those_that_are_there_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, gate, began, done = Threads(4), threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        began.set()
+        gate.wait(SECONDS)
+
+    pool.submit(first)
+    assert began.wait(SECONDS)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with capture_logs() as logs:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        pool.submit(done.set)
+    assert [line["event"] for line in logs] == ["worker.thread_not_begun"]
+    gate.set()
+    assert done.wait(SECONDS)
     pool.shutdown()
 
 
