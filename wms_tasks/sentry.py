@@ -26,6 +26,15 @@ EVERY_SECONDS = 60.0
 FLUSH_SECONDS = 1.5
 # Told by the event before it, of which these are the details.
 _DETAILS = frozenset({"sites.problem"})
+# Redis went while a message was given back to it: it comes again after the visibility timeout, and a warning tells that
+# Redis is away.
+_REDIS_AWAY = frozenset(
+    {
+        "celery.worker.request: Couldn't ack %r, reason:%r",
+        "celery.worker.request: Couldn't reject %r, reason: %r",
+        "celery.worker.consumer.consumer: Couldn't reject %r, reason: %r",
+    }
+)
 # A collector of spans that is away is no fault of ours; Sentry does not report on itself.
 _IGNORED_LOGGERS = ("opentelemetry.*", "sentry_sdk.*")
 _NOT_FIELDS = frozenset({"event", "level", "timestamp", "exc_info"})
@@ -121,7 +130,7 @@ class Editor:
         """Sentry's ``before_send``; None: it is not sent."""
         record: logging.LogRecord | None = hint.get("log_record")
         name = _from_log(event, record) if record is not None else _from_task(event)
-        if name in _DETAILS:
+        if name in _DETAILS | _REDIS_AWAY:
             return None
         kind = (name, _exception_of(event))
         held_before = self._limiter.held_before(kind)

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from kombu.message import Message
 
 from wms_tasks.errors import SettingsError
 from wms_tasks.mask import mask_for
@@ -64,6 +65,27 @@ def test_a_storm_is_one_event_a_minute_with_its_size(editor: Editor, monkeypatch
     event = editor.event({}, {"log_record": ours()})
     assert event is not None
     assert event["extra"]["held_before"] == 5
+
+
+def test_that_redis_went_is_no_fault(editor: Editor, caplog: pytest.LogCaptureFixture) -> None:
+    """In the words that kombu has for it, of an acknowledgement and of a message that goes back."""
+
+    class Gone:
+        no_ack_consumers = None
+
+        def basic_ack(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError
+
+        basic_reject = basic_ack
+
+    message: Any = Message(channel=Gone(), delivery_tag="1")
+    for name in ("celery.worker.request", "celery.worker.consumer.consumer"):
+        message.reject_log_error(logging.getLogger(name), (ConnectionError,))
+    message.ack_log_error(logging.getLogger("celery.worker.request"), (ConnectionError,))
+    assert len(caplog.records) == 3
+    assert [editor.event({}, {"log_record": one}) for one in caplog.records] == [None] * 3
+    # Of others, the same words are an event.
+    assert editor.event({}, {"log_record": record(caplog.records[0].msg, "1", "gone", name="celery.x")}) is not None
 
 
 def test_a_failed_task_goes_without_its_arguments(editor: Editor) -> None:
