@@ -25,11 +25,12 @@ from wms_tasks.errors import SecretError
 from wms_tasks.net.fetch import Fetcher
 from wms_tasks.probe.http import probe, request_for
 from wms_tasks.probe.judge import judge
+from wms_tasks.probe.observed import observed
 from wms_tasks.probe.scrub import SCRUBBED, forms_of, scrub, scrubbed
-from wms_tasks.probe.secrets import MAX_FILE_BYTES, NO_SECRETS, Secrets
+from wms_tasks.probe.secrets import MAX_FILE_BYTES, NO_SECRETS, Revealed, Secrets
 from wms_tasks.probe.seen import Seen
 from wms_tasks.result import Certificate, Evidence, Outcome, Reason
-from wms_tasks.sites.record import Auth, Site, TlsOptions, site_id_for
+from wms_tasks.sites.record import Auth, Expect, HeaderRule, Site, TlsOptions, site_id_for
 
 AGENT = "wms/0.1.0 (+https://example.org/)"
 CANARY = 'can"ary/4 & bird'
@@ -322,6 +323,43 @@ def test_forms_a_secret_takes_on_its_way(form: Any) -> None:
 def test_forms_of_other_languages(written: str) -> None:
     """Not Python's alone."""
     assert scrub(f"got {written}!", forms_of(["a/b+c=&<'"])) == f"got {SCRUBBED}!"
+
+
+@pytest.mark.parametrize(
+    "written", ["a%2Fb!c'%20d", "a%2Fb%21c%27+d", "a%252Fb%2521c%2527%2520d", "a%252fb%2521c%2527%2520d"]
+)
+def test_forms_that_urls_have(written: str) -> None:
+    """JavaScript's and Java's, and those of a url within a url."""
+    assert scrub(f"?t={written}&", forms_of(["a/b!c' d"])) == f"?t={SCRUBBED}&"
+
+
+@pytest.mark.parametrize("value", ["can?ary/4 bird", "can#ary;bird", "canàary", "can\u0080ary", "can\0ary bird"])
+def test_what_is_left_out_of_a_header_or_body_leaves_no_part_of_a_secret(value: str) -> None:
+    """A url loses its query, a line what cannot be printed; a secret that this would cut is known before."""
+    in_header = f"https://x.example/{value}?a=b, {json.dumps(value)}".encode().decode("latin-1")
+    rule = HeaderRule(name="x-said", regexp="^nothing")
+    revealed = Revealed({}, forms_of([value]))
+    seen = Seen(
+        status_code=200,
+        headers={"x-said": in_header, "content-type": f"text/{in_header}"},
+        body=f"said {value}, and {value}".encode(),
+        revealed=revealed,
+    )
+    site = a_site(expect=Expect(headers=(rule,)))
+    verdict = judge(site, seen)
+    result = a_result(detail=verdict.detail, **msgspec.structs.asdict(observed(seen, keep="body")))
+    kept = f"{scrubbed(result, revealed.scrub)}{verdict.expectations}"
+    assert verdict.reason == Reason.HEADER
+    assert kept.count(SCRUBBED) >= 6
+    assert [part for part in ("can", "ary", "bird") if part in kept.replace(site.name, "")] == []
+
+
+def test_a_variable_that_is_no_text() -> None:
+    """Of bytes that are no UTF-8."""
+    secrets = Secrets({"WMS_SECRET_TOKEN": "hunter2\udc80"}, None)
+    with pytest.raises(SecretError, match="is not UTF-8") as refused:
+        secrets.reveal(a_site(headers={"X-Token": TOKEN}))
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_site_without_secrets_is_not_touched() -> None:

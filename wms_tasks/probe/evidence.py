@@ -3,13 +3,13 @@ What is kept of an answer that was not as expected: headers, and the beginning o
 Pure.
 
 Bounded whatever a server sends, and where something was left out the evidence says so with a ``…``. Nothing that looks
-like a credential is kept; secrets that a server repeats elsewhere are scrubbed by whoever knows them.
+like a credential is kept, nor the secrets that were sent; names of headers are scrubbed by whoever keeps them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -34,10 +34,12 @@ _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 def evidence_of(seen: Seen, keep: Keep) -> Evidence | None:
     """The evidence; None where nothing is to be kept, or nothing came."""
-    headers = {} if keep == "none" else _headers(seen.headers)
+    # Scrubbed first: what is left out after it may be a part of a secret, and the rest would not be known for one.
+    scrub = seen.revealed.scrub
+    headers = {} if keep == "none" else _headers(seen.headers, scrub)
     body = None
     if keep == "body" and seen.body is not None:
-        body = _NO_TEXT.sub("\ufffd", beginning_of(seen.body, seen.charset, max_bytes=MAX_BODY_BYTES))
+        body = _NO_TEXT.sub("\ufffd", scrub(beginning_of(seen.body, seen.charset, max_bytes=MAX_BODY_BYTES)))
     return Evidence(headers=headers, body=body) if headers or body is not None else None
 
 
@@ -46,12 +48,12 @@ def line_of(text: str, *, limit: int) -> str:
     return text if len(text) <= limit and text.isprintable() else one_line(text, limit=limit)
 
 
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+def _headers(headers: Mapping[str, str], scrub: Callable[[str], str]) -> dict[str, str]:
     """A server may send thousands: no more of them are looked at than are kept."""
     kept: dict[str, str] = {}
     left_bytes = MAX_HEADERS_BYTES
     for position, (name, value) in enumerate(headers.items()):
-        shown = header_value(name, value)
+        shown = header_value(name, scrub(value))
         if shown is None:
             continue
         line = line_of(name, limit=MAX_NAME_CHARACTERS), line_of(shown, limit=MAX_VALUE_CHARACTERS)

@@ -145,9 +145,9 @@ def _header(rule: HeaderRule, seen: Seen) -> Checked:
         name=f"headers.{rule.name}",
         passed=rule.may_lack if value is None else _found_in(rule.regexp, value),
         expected=f"{expected}, or none" if rule.may_lack else expected,
-        found=_shown_header(rule.name, value),
+        found=_shown_header(rule.name, value, seen),
         reason=Reason.HEADER,
-        detail=f"header {rule.name} is {_shown_header(rule.name, value)}, expected {expected}",
+        detail=f"header {rule.name} is {_shown_header(rule.name, value, seen)}, expected {expected}",
     )
 
 
@@ -158,9 +158,9 @@ def _not_header(rule: HeaderRule, seen: Seen) -> Checked:
         name=f"not_headers.{rule.name}",
         passed=value is None or not _found_in(rule.regexp, value),
         expected=expected,
-        found=_shown_header(rule.name, value),
+        found=_shown_header(rule.name, value, seen),
         reason=Reason.HEADER,
-        detail=f"header {rule.name} is {_shown_header(rule.name, value)}, expected {expected}",
+        detail=f"header {rule.name} is {_shown_header(rule.name, value, seen)}, expected {expected}",
     )
 
 
@@ -169,10 +169,11 @@ def _found_in(pattern: str, header: str) -> bool:
     return compiled(pattern).search(header.encode("latin-1", "replace")) is not None
 
 
-def _shown_header(name: str, value: str | None) -> str:
+def _shown_header(name: str, value: str | None, seen: Seen) -> str:
     if value is None:
         return "not there"
-    shown = header_value(name, value)
+    # Before a url in it loses its query, and with that a part of a secret.
+    shown = header_value(name, seen.revealed.scrub(value))
     return "there (its value is not shown)" if shown is None else _quoted(shown)
 
 

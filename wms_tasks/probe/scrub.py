@@ -15,12 +15,15 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
+from wms_tasks.net.redact import one_line
 from wms_tasks.result import Result
 
 SCRUBBED = "[secret]"
 # Of a text that was cut, so long a beginning of a secret at its end is taken for one.
 MIN_BEGINNING = 4
 _CUT = "…"
+# Most keys: nobody writes them in another way, but base64.
+_SAME_EVERYWHERE = re.compile("[A-Za-z0-9_.-]+")
 _PERCENT = re.compile("%[0-9A-F]{2}")
 _FOR_HTML = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&"})
 
@@ -29,23 +32,35 @@ def forms_of(values: Iterable[str]) -> tuple[str, ...]:
     """
     The values and what becomes of them on the way: in a url, JSON, HTML, base64, Latin-1, on one line. Longest first.
     """
-    forms: set[str] = set()
-    for value in values:
-        forms |= {
-            value,
-            " ".join(value.split()),
-            quote(value),
-            quote(value, safe=""),
-            quote_plus(value),
-            *_in_json(value),
-            html.escape(value),
-            html.escape(value, quote=False),
-            html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
-            value.encode().decode("latin-1"),  # a header in UTF-8, as clients read headers
-            base64.b64encode(value.encode()).decode(),
-        }
+    forms = {form for value in values for form in _forms_of(value)}
     forms |= {_PERCENT.sub(lambda found: found[0].lower(), form) for form in forms}  # as .NET has it
-    return tuple(sorted(filter(None, forms), key=lambda form: (-len(form), form)))
+    # Of a url within a url's query, as a login asks where to go back to.
+    forms |= {quote(form, safe="") for form in forms if "%" in form or "+" in form}
+    # Of what one line leaves of a secret, three characters would be found in every text.
+    kept = (form for form in forms if len(form) >= MIN_BEGINNING)
+    return tuple(sorted(kept, key=lambda form: (-len(form), form)))
+
+
+def _forms_of(value: str) -> Iterator[str]:
+    yield value
+    yield base64.b64encode(value.encode()).decode()
+    if _SAME_EVERYWHERE.fullmatch(value):
+        return
+    yield _on_one_line(value)
+    latin_1 = value.encode().decode("latin-1")  # a header in UTF-8, as clients read headers
+    yield from (latin_1, _on_one_line(latin_1))
+    yield from (quote(value), quote(value, safe=""), quote_plus(value))
+    yield quote(value, safe="!'()*")  # JavaScript's encodeURIComponent
+    yield quote_plus(value, safe="*").replace("~", "%7E")  # forms, as browsers and Java write them
+    yield from _in_json(value)
+    for_html = html.escape(value)
+    yield from (for_html, html.escape(value, quote=False))
+    yield for_html.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
+
+
+def _on_one_line(value: str) -> str:
+    """As texts are before they are kept: of some letters in Latin-1 a space is left."""
+    return " ".join(value.split()) if value.isprintable() else one_line(value, limit=len(value))
 
 
 def _in_json(value: str) -> Iterator[str]:

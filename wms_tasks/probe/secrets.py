@@ -222,6 +222,10 @@ def _usable(value: str, reference: Reference) -> str:
     if len(value) < MIN_CHARACTERS:
         what = "is empty" if not value else f"is shorter than {MIN_CHARACTERS} characters"
         raise SecretError(f"{reference} {what}, too short for a secret")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # of a variable's bytes that are no text
+        raise SecretError(f"{reference} is not UTF-8") from None
     return value
 
 
