@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from confluent_kafka import Producer
@@ -20,16 +21,17 @@ from tests.acceptance.processes import Role, Roles, roles
 from tests.acceptance.test_secrets import echo, everything_sent_to, in_kafka
 from tests.canary import everything_in_redis, page, postgres_user, readable, redis_user, with_port
 from tests.faults.proxy import Proxy
-from tests.persisting import count
+from tests.persisting import count, query
 from tests.ports import free_ports
 from tests.registry import Registry, registry
-from tests.servers import LocalServer, failing
+from tests.servers import Behaviour, LocalServer, answer, failing, head, raw, redirect, refusing_url
 from tests.sinks import OtlpSink, SentrySink
 from tests.waiting import wait_until
 from wms_tasks.codec.envelope import AVRO, CONTENT_TYPE
 from wms_tasks.codec.framing import confluent
 from wms_tasks.embedded.postgres import EmbeddedPostgres
 from wms_tasks.settings import PREFIX, Settings
+from wms_tasks.sites.record import Expect
 
 # What each setting that may hold a secret has in it; each is looked for in every place.
 CANARIES = {
@@ -48,13 +50,16 @@ COLLECTOR, FLOWER = "canary-collector", "canary-flower"
 FLOWER_LOGIN = f"watcher:{FLOWER}"
 # What sites refer to; the first three by WMS_SECRET_*, the last by a file.
 HEADER, PASSWORD, BEARER, FILE = "canary-header", "canary-password", "canary-bearer", "canary-file"
+# And in urls' queries, by a variable and a file; what is looked for, and the values, which no url has in clear.
+IN_URL, FILE_IN_URL, ELSEWHERE = "canary-in-url", "canary-file-in-url", "canary-for-another-host"
+IN_URL_VALUE, FILE_IN_URL_VALUE = f"{IN_URL}/& a=ü?#", f"{FILE_IN_URL}%41+b"
 # Written into the sites file in clear: what a site's spec needs travels in its orders, through Redis, and nowhere else.
 QUERY, PLAIN = "canary-query", "canary-plain"
 # Written there by mistake; the file is refused.
 MISTAKEN = "canary-mistaken"
 NOWHERE = (
     *CANARIES.values(),
-    *(COLLECTOR, FLOWER, HEADER, PASSWORD, BEARER, FILE, MISTAKEN),
+    *(COLLECTOR, FLOWER, HEADER, PASSWORD, BEARER, FILE, MISTAKEN, IN_URL, FILE_IN_URL, ELSEWHERE),
 )
 IN_ORDERS = (QUERY, PLAIN)
 
@@ -63,17 +68,24 @@ hosts: {{127.0.0.1: {{spacing: 1ms}}}}
 defaults: {{interval: 2s, timeout: 800ms, jitter: 0s, retries: 1, robots: ignore, evidence: body}}
 sites:
   - name: repeats
-    url: {echo}
+    url: {site}/echo?first=1&token=${{WMS_SECRET_IN_URL}}&file=${{file:shop/in-url}}
     method: POST
     body: '{{"password": "${{WMS_SECRET_PASSWORD}}"}}'
     auth: {{basic: {{username: me, password: '${{WMS_SECRET_PASSWORD}}'}}}}
     headers: {{X-Header: 'a ${{WMS_SECRET_HEADER}}', X-File: '${{file:shop/token}}'}}
     expect: {{headers: {{X-You-Sent: nothing}}}}
   - name: bearer
-    url: {echo}
+    url: {site}/echo
     auth: {{bearer: '${{WMS_SECRET_BEARER}}'}}
+  - {{name: redirects, url: '{site}/on?token=${{WMS_SECRET_IN_URL}}'}}
+  - {{name: strays, url: '{site}/away?token=${{WMS_SECRET_IN_URL}}'}}
+  - {{name: circles, url: '{site}/circle?token=${{file:shop/in-url}}', max_redirects: 1}}
+  - {{name: fails, url: '{site}/down?token=${{WMS_SECRET_IN_URL}}', robots: respect}}
+  - {{name: breaks, url: '{site}/cut?token=${{WMS_SECRET_IN_URL}}'}}
+  - {{name: refuses, url: '{refusing}?token=${{WMS_SECRET_IN_URL}}'}}
+  - {{name: another host, url: '{site}/echo?token=${{WMS_SECRET_ELSEWHERE}}'}}
   - name: clear
-    url: {down}?token={query}
+    url: {site}/down?token={query}
     headers: {{X-Plain: {plain}}}
 """
 MISTAKE = """
@@ -94,7 +106,24 @@ class Stage:
     sentry: SentrySink
     otlp: OtlpSink
     site: LocalServer
+    other: LocalServer
     sites: Path
+
+
+def pages(other: LocalServer) -> dict[str, Behaviour]:
+    """What repeats all that it is sent, takes a query along by redirects, and fails."""
+
+    def moved_to(url: str) -> Behaviour:
+        return lambda peer: redirect(f"{url}?{peer.request.path.partition('?')[2]}")(peer)
+
+    return {
+        "/echo": echo,
+        "/down": failing(503),
+        "/on": moved_to("/echo"),
+        "/circle": moved_to("/circle"),
+        "/away": moved_to(other.url("/")),
+        "/cut": lambda peer: raw(head(headers={"Content-Length": "9999"}) + peer.request.path.encode())(peer),
+    }
 
 
 @contextmanager
@@ -102,6 +131,7 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
     """Users with canaries for passwords, behind proxies; a heartbeat that fails."""
     (folder / "secrets" / "shop").mkdir(parents=True)
     (folder / "secrets" / "shop" / "token").write_text(FILE)
+    (folder / "secrets" / "shop" / "in-url").write_text(FILE_IN_URL_VALUE)
     ports = [int(url.rpartition(":")[2].partition("/")[0]) for url in (settings.broker_url, settings.database_url)]
     with (
         redis_user(settings.broker_url, CANARIES["broker_url"]) as broker_url,
@@ -112,7 +142,8 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
         SentrySink() as sentry,
         OtlpSink() as otlp,
         registry() as schemas,
-        LocalServer({"/echo": echo, "/down": failing(503)}) as site,
+        LocalServer({"/": answer()}) as other,
+        LocalServer(pages(other)) as site,
     ):
         schemas.logins = {REGISTRY_URL, REGISTRY_AUTH}
         environ = {
@@ -132,11 +163,14 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
             "WMS_SECRET_HEADER": HEADER,
             "WMS_SECRET_PASSWORD": PASSWORD,
             "WMS_SECRET_BEARER": BEARER,
+            "WMS_SECRET_IN_URL": IN_URL_VALUE,
+            "WMS_SECRET_ELSEWHERE": ELSEWHERE,
+            "WMS_SECRET_ELSEWHERE_HOSTS": "other.example",
             "WMS_LOG_LEVEL": "DEBUG",
             "WMS_LOG_FORMAT": "json",
         }
         sites = folder / "sites.yaml"
-        sites.write_text(SITES.format(echo=site.url("/echo"), down=site.url("/down"), query=QUERY, plain=PLAIN))
+        sites.write_text(SITES.format(site=site.url(""), refusing=refusing_url(), query=QUERY, plain=PLAIN))
         yield Stage(
             environ=environ,
             valkey=valkey,
@@ -145,6 +179,7 @@ def stage(settings: Settings, wms_environ: dict[str, str], folder: Path) -> Iter
             sentry=sentry,
             otlp=otlp,
             site=site,
+            other=other,
             sites=sites,
         )
 
@@ -175,6 +210,10 @@ def break_everything(settings: Settings, on: Stage, running: Running) -> list[st
     """
     send(settings, {**an_order(on), "due_at": "never"}, task_id="broken")
     wait_until(lambda: Left(settings).state("broken") == "FAILURE", 30, "a fault of ours")
+    # One in the middle of a probe, with the url's secret at hand.
+    secret = order_for("no pattern", on.site.url("/echo?token=${WMS_SECRET_IN_URL}"), expect=Expect(body_regexp="("))
+    send(settings, secret, task_id="no-pattern")
+    wait_until(lambda: Left(settings).state("no-pattern") == "FAILURE", 30, "another one")
     before = count(settings)
     on.postgres.down()
     running.roles["persist"].until_said("persist.postgres_away", 30)
@@ -200,6 +239,13 @@ def waiting(running: Running, for_what: str) -> str:
     at = running.ports["persist"]
     waits = f'"waits_for":"{for_what}"'
     return wait_until(lambda: (said := page(at, "/readyz", status=None)) and waits in said and said, 30, for_what)
+
+
+def ended(settings: Settings) -> set[tuple[str, str, str]]:
+    """Sites, and how slots of theirs ended so far."""
+    return {
+        (str(a), str(b), str(c)) for a, b, c in query(settings, "SELECT site_name, outcome, reason FROM wms.results")
+    }
 
 
 def put_of_unknown_schema(settings: Settings) -> None:
@@ -241,7 +287,7 @@ def test_no_canary_gets_out(
         assert [name for name, canary in CANARIES.items() if canary not in on.environ[f"{PREFIX}{name.upper()}"]] == []
         with everything_sent_to(settings.broker_url) as to_redis:
             running = start(started)
-            wait_until(lambda: count(settings) >= 6 and count(settings, "sites") == 3, 120, "rows and sites")
+            wait_until(lambda: count(settings, "sites") == 10 and len(ended(settings)) >= 8, 120, "rows and sites")
             not_ready = break_everything(settings, on, running)
             pages = pages_of(running)
             in_redis = everything_in_redis(settings.broker_url)
@@ -251,7 +297,7 @@ def test_no_canary_gets_out(
         in_postgres = subprocess.run(dump, capture_output=True, text=True, check=True, timeout=60).stdout
         sent_to_redis = without_logins(bytes(to_redis))
         sent = {name: {r.headers.get(name) for r in on.site.seen} for name in ("x-header", "x-plain", "authorization")}
-        asked = {request.path for request in on.site.seen}
+        asked, ends = {request.path for request in on.site.seen}, ended(settings)
         places = {
             "Redis, sent": sent_to_redis,
             "Redis, kept": in_redis,
@@ -268,10 +314,30 @@ def test_no_canary_gets_out(
     assert f"Bearer {BEARER}" in sent["authorization"]
     assert PLAIN in sent["x-plain"]
     assert {f"/ping/{HEARTBEAT}?{HEARTBEAT}", f"/down?token={QUERY}"} <= asked
+    # Those in urls too, wherever a redirect on the site leads, but not to others; and what came of each.
+    in_url, file_in_url = f"token={quote(IN_URL_VALUE, safe='')}", f"{quote(FILE_IN_URL_VALUE, safe='')}"
+    assert {f"/{name}?{in_url}" for name in ("on", "echo", "away", "down", "cut")} <= asked
+    assert {f"/echo?first=1&{in_url}&file={file_in_url}", f"/circle?token={file_in_url}"} <= asked
+    assert not [path for path in asked if ELSEWHERE in path]
+    assert on.other.seen == []
+    assert ends >= {
+        ("redirects", "down", "status"),
+        ("strays", "down", "protocol"),
+        ("circles", "down", "too_many_redirects"),
+        ("fails", "down", "status"),
+        ("breaks", "down", "reset"),
+        ("refuses", "down", "connect_refused"),
+        ("another host", "skipped", "secret"),
+        ("clear", "down", "status"),
+    }
     assert {request.headers["x-api-key"] for request in on.otlp.seen} == {COLLECTOR}
     assert on.schemas.logged_in == {REGISTRY_URL, REGISTRY_AUTH}
     # Of all that went wrong, services that are away are no faults of ours.
-    assert set(on.sentry.kinds()) == {("wms.probe", "ValidationError"), ("sites.file_refused", "no exception")}
+    assert set(on.sentry.kinds()) == {
+        ("wms.probe", "ValidationError"),
+        ("wms.probe", "UsageError"),
+        ("sites.file_refused", "no exception"),
+    }
     # And each place was really read.
     seen_in = {
         "Redis, sent": "${WMS_SECRET_HEADER}",

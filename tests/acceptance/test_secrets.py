@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -50,7 +50,8 @@ sites:
 
 def echo(peer: Peer) -> None:
     """The whole request, back in a header and in the body, with a status that is worth a retry."""
-    sent = json.dumps([peer.request.body.decode(), dict(peer.request.headers)])
+    target, query = peer.request.path, dict(parse_qsl(peer.request.path.partition("?")[2]))
+    sent = json.dumps([target, query, peer.request.body.decode(), dict(peer.request.headers)])
     answer(sent.encode(), status_code=503, headers={"X-You-Sent": sent, "Content-Type": f"text/{sent}"})(peer)
 
 

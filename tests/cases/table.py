@@ -77,6 +77,8 @@ _REQUESTS: tuple[Case, ...] = (
     down("without the header", "plain/header", Reason.STATUS, status_code=400),
     up("header from a variable", "plain/header-variable", headers={"X-Secret": f"a {_TOKEN}"}, row="http_headers"),
     up("header from a file", "plain/header-file", headers={"X-Secret": "${file:token}"}, row="http_headers"),
+    up("secret in the query", f"plain/query?a=1&key={_TOKEN}&file=${{file:token}}"),
+    skipped("query without its secret", "plain/query?key=${WMS_SECRET_NOT_SET}", Reason.SECRET),
     skipped("secret that is not there", "plain/", Reason.SECRET, headers={"X": "${WMS_SECRET_NOT_SET}"}),
     up("basic", "plain/basic", auth={"basic": {"username": "me", "password": _TOKEN}}, row="basic_auth (username"),
     up("bearer", "plain/bearer", auth={"bearer": "${file:token}"}, row="authorization (type: Bearer)"),

@@ -81,6 +81,7 @@ def _authorization() -> dict[str, Behaviour]:
         "/header": wants_header("x-plain", "as written"),
         "/header-variable": wants_header("x-secret", f"a {VARIABLE}"),
         "/header-file": wants_header("x-secret", FILE),
+        "/query": wants(lambda request: request.path == f"/query?a=1&key={VARIABLE}&file={FILE}"),
     }
 
 

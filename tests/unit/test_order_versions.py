@@ -30,7 +30,7 @@ OLD_ORDERS = json.loads((Path(__file__).parents[1] / "messages" / "orders-0.1.0.
 
 def a_site(**fields: Any) -> Site:
     """A site of only what 0.1.0 knew, and these fields."""
-    return Site(site_id=site_id_for("a"), name="a", url="https://a.example/", **fields)
+    return Site(**{"site_id": site_id_for("a"), "name": "a", "url": "https://a.example/"} | fields)
 
 
 def a_message(seconds: float = 60.0, **changes: Any) -> dict[str, Any]:
@@ -127,6 +127,8 @@ def records_in(kind: type[msgspec.Struct]) -> set[type]:
         ({"method": "POST"}, 2),
         ({"compression": ()}, 2),
         ({"headers": {"X-Key": "a ${WMS_SECRET_A}"}}, 2),
+        ({"url": "https://a.example/?key=a"}, 1),
+        ({"url": "https://a.example/?key=${WMS_SECRET_A}"}, 3),
     ],
 )
 def test_an_order_has_the_least_version_that_knows_all_of_it(fields: dict[str, Any], version: int) -> None:

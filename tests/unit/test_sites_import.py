@@ -21,6 +21,7 @@ from wms_tasks.importing.sites import convert
 from wms_tasks.importing.text import sites_yaml
 from wms_tasks.sites.file import examine_text
 from wms_tasks.sites.record import HeaderRule, Site
+from wms_tasks.sites.references import references_of
 
 FOLDER = Path(__file__).parent / "importing"
 NO_FILES: Any = lambda _: ()  # noqa: E731
@@ -200,6 +201,18 @@ def test_any_prometheus_file(root: Any) -> None:
     if not isinstance(root, list):
         with pytest.raises(UsageError, match=r"neither prometheus.yml"):
             read_targets(root, "prometheus.yml", NO_FILES)
+
+
+def test_what_looks_like_a_reference_in_a_url_is_text() -> None:
+    """It is to the exporter; outside a query no url has it."""
+    targets = [{"targets": ["a.example/?q=${WMS_SECRET_X}", "b.example/${X}"], "labels": {"__param_module": "m"}}]
+    found = read_targets(targets, "sd.json", NO_FILES)
+    converted = convert(read_modules({"modules": {"m": {"prober": "http"}}}, "blackbox.yml"), found.targets)
+    (site,) = sites_of(sites_yaml(converted, sources=["blackbox.yml"])).values()
+    assert site.url == "http://a.example/?q=$${WMS_SECRET_X}"
+    assert list(references_of(site)) == []
+    assert len(converted.left_out) == 1
+    assert "outside its query" in converted.left_out[0]
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,7 +101,7 @@ def test_what_was_escaped_and_referred_to_comes_back(pieces: list[tuple[str, Ref
 
 
 def test_every_text_of_a_site_is_looked_at() -> None:
-    """Each key in which references are resolved, and not the url."""
+    """Each key in which references are resolved; the url where it holds one."""
     reference = str(TOKEN)
     site = Site(
         site_id=site_id_for("a"),
@@ -111,7 +112,7 @@ def test_every_text_of_a_site_is_looked_at() -> None:
         auth=Auth(username="u", password=reference),
         tls=TlsOptions(ca=str(FILE), certificate=str(FILE), key=str(FILE)),
     )
-    assert list(references_of(site)) == [
+    found = [
         ("headers.X-Token", TOKEN),
         ("auth.password", TOKEN),
         ("tls.ca", FILE),
@@ -119,6 +120,9 @@ def test_every_text_of_a_site_is_looked_at() -> None:
         ("tls.key", FILE),
         ("body", TOKEN),
     ]
+    assert list(references_of(site)) == found
+    with_query = msgspec.structs.replace(site, url=f"https://a.example/?key={FILE}")
+    assert list(references_of(with_query)) == [("url", FILE), *found]
     assert references(None) == ()
 
 

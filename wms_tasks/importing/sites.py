@@ -106,13 +106,14 @@ class _Maker:
             url = url.replace(user[0], user[1], 1)
             username = user[2].partition(":")[0] or "user"
             keys["auth"] = {"basic": {"username": username, "password": notes.secret("password")}}
+        url = url.replace("${", "$${")  # to the exporter it is text
         try:
             host = host_of(check_url(url))
         except ValueError as error:
             self._leave_out(notes, f"url {error}")
             return
         if _SECRET_IN_QUERY.search(url):
-            notes.say("the url may hold a secret, which shows in queues and dashboards: send it in a header instead")
+            notes.say("the url may hold a secret, which shows in queues: write ${WMS_SECRET_…} in its place")
         self._use_group(module)
         interval_ms = self._interval_ms(target, notes)
         site = {"name": self._name(url, module), "url": url, "group": module.name, **keys}

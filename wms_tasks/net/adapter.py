@@ -9,7 +9,7 @@ probe's CPU time (2.22 against 2.09 ms), and reasons.py looks through to the inn
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,9 +36,9 @@ class _Ready:
     host: str
     port: int
     method: str
-    target: str
-    headers: Any
-    body: Any
+    target: str = field(repr=False)
+    headers: Any = field(repr=False)
+    body: Any = field(repr=False)
 
 
 @lru_cache(maxsize=4096)

@@ -22,12 +22,12 @@ class Answer:
     ``status_code`` and ``headers`` (names in lower case) are the last hop's, None and empty where none came. ``body``
     is decoded and None where it was not read; ``truncated``: there was more. ``elapsed_ms`` runs from the start of
     the first hop's name resolution to the last byte read, redirects included; None where ``failure`` says why there is
-    no whole answer. ``url`` and ``redirects`` say how far it came. ``hops``: each request made, in order, the one that
-    failed too. ``wire_bytes`` is the last hop's body as it came, before it was decoded and without its framing, as far
-    as it was read; None where ``body`` is.
+    no whole answer. ``url``, in which a secret may be, and ``redirects`` say how far it came. ``hops``: each request
+    made, in order, the one that failed too. ``wire_bytes`` is the last hop's body as it came, before it was decoded and
+    without its framing, as far as it was read; None where ``body`` is.
     """
 
-    url: str
+    url: str = field(repr=False)
     redirects: int
     status_code: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

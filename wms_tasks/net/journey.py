@@ -17,7 +17,7 @@ from wms_tasks.net.guard import Guard
 from wms_tasks.net.hop import Hop, total_ms
 from wms_tasks.net.progress import Progress
 from wms_tasks.net.reasons import CLIENT_ERRORS, Failure, failure_of, timed_out
-from wms_tasks.net.redact import bare_url, one_line
+from wms_tasks.net.redact import one_line
 from wms_tasks.net.redirect import REDIRECTS, BadRedirect, Request, next_request
 from wms_tasks.net.watch import Watch
 from wms_tasks.result import Reason
@@ -90,7 +90,9 @@ class Visit:
 
     def hop(self) -> Hop:
         """The notes of the way there."""
-        return self._progress.hop(self.request.url, status_code=self.status_code, http_version=self._http_version)
+        return self._progress.hop(
+            self.request.bare_url(), status_code=self.status_code, http_version=self._http_version
+        )
 
     def _take(self, response: BaseHTTPResponse) -> Request | None:
         self.status_code = response.status
@@ -177,10 +179,10 @@ class Journey:
         failure = visit.failure
         if failure is None or len(self._hops) == 1:
             return failure
-        words = f"{failure.detail} (redirected to {bare_url(visit.request.url)})"
+        words = f"{failure.detail} (redirected to {visit.request.bare_url()})"
         return replace(failure, detail=one_line(words))
 
     def _too_many(self, visit: Visit, following: Request) -> Answer:
-        detail = f"more than {self._limits.max_redirects}, the last to {bare_url(following.url)}"
+        detail = f"more than {self._limits.max_redirects}, the last to {following.bare_url()}"
         failure = Failure(reason=Reason.TOO_MANY_REDIRECTS, detail=detail)
         return replace(self._answer(visit), elapsed_ms=None, failure=failure)

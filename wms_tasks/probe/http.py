@@ -24,7 +24,7 @@ from wms_tasks.probe.secrets import NO_SECRETS, NOTHING_REVEALED, Revealed, Secr
 from wms_tasks.probe.seen import Seen
 from wms_tasks.result import Reason
 from wms_tasks.sites.record import Site, TlsOptions
-from wms_tasks.sites.references import has_reference
+from wms_tasks.sites.references import URL, has_reference
 from wms_tasks.sites.secret_hosts import hosts_hold
 from wms_tasks.sites.url import host_of
 
@@ -55,7 +55,8 @@ def request_for(site: Site, user_agent: str, revealed: Revealed = NOTHING_REVEAL
     body = revealed.text("body") or site.body
     return Request(
         method=site.method,
-        url=site.url,
+        url=revealed.text(URL) or site.url,
+        url_secrets=revealed.in_url,
         headers=dict(headers.values()),
         secret_headers=frozenset(name.lower() for name, written in site.headers.items() if has_reference(written)),
         body=None if body is None else body.encode(),
@@ -99,7 +100,7 @@ def authorization(site: Site, revealed: Revealed) -> str | None:
 def _seen(answer: Answer, revealed: Revealed) -> Seen:
     failure = answer.failure
     return Seen(
-        url=revealed.scrub(bare_url(answer.url)),
+        url=bare_url(revealed.scrub(answer.url)),
         redirects=answer.redirects,
         status_code=answer.status_code,
         body=answer.body,

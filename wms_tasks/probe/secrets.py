@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 from wms_tasks.errors import SecretError
 from wms_tasks.probe.scrub import forms_of, scrub
@@ -22,13 +23,15 @@ from wms_tasks.sites.record import Site
 from wms_tasks.sites.references import (
     HOSTS_FILE_SUFFIX,
     HOSTS_SUFFIX,
+    URL,
     Reference,
     filled,
+    references,
     references_of,
     texts_of,
 )
 from wms_tasks.sites.secret_hosts import hosts_hold, read_hosts
-from wms_tasks.sites.url import check_url, host_of
+from wms_tasks.sites.url import MAX_URL_CHARACTERS, check_url, host_of
 
 MAX_FILE_BYTES = 64 * 1024
 # What is shorter stands in every page: it could not be kept out of what is stored of an answer.
@@ -48,15 +51,21 @@ class Revealed:
     It has no repr, cannot be pickled, and is no record that msgspec or json would write.
     """
 
-    __slots__ = ("_texts", "_values")
+    __slots__ = ("_in_url", "_texts", "_values")
 
-    def __init__(self, texts: Mapping[str, str], values: tuple[str, ...]) -> None:
+    def __init__(self, texts: Mapping[str, str], values: tuple[str, ...], in_url: tuple[str, ...] = ()) -> None:
         self._texts = dict(texts)
         self._values = values
+        self._in_url = in_url
 
     def text(self, key: str) -> str | None:
         """What stands under `key`, as in ``headers.X-Token``; None where nothing does."""
         return self._texts.get(key)
+
+    @property
+    def in_url(self) -> tuple[str, ...]:
+        """The forms of those secrets that the url holds (`scrub.forms_of`)."""
+        return self._in_url
 
     def scrub(self, text: str) -> str:
         """`text` without any of the secrets, in whatever common form."""
@@ -111,10 +120,13 @@ class Secrets:
         self.check_hosts(site)
         values: dict[Reference, str] = {}
         full = {key: filled(text, partial(self._value, values=values, key=key)) for key, text in texts.items()}
+        if len(full.get(URL, "")) > MAX_URL_CHARACTERS:
+            raise SecretError(f"the url is longer than {MAX_URL_CHARACTERS} characters with its secrets in it")
         # What speaks TLS is not told to the server, so it cannot come back; and it is long.
         told = {reference for key, reference in references_of(site) if not key.startswith(_TLS)}
         pair = [f"{site.auth.username}:{full['auth.password']}"] if site.auth and site.auth.password else []
-        return Revealed(full, forms_of([*(values[reference] for reference in told), *pair]))
+        in_url = [values[reference] for reference in references(texts.get(URL))]
+        return Revealed(full, forms_of([*(values[reference] for reference in told), *pair]), forms_of(in_url))
 
     def check_hosts(self, site: Site) -> None:
         """
@@ -138,7 +150,8 @@ class Secrets:
         value = values[reference]
         if key.startswith(_IN_A_HEADER) and not _NOT_IN_A_HEADER.isdisjoint(value):
             raise SecretError(f"{reference} holds a line end or NUL, which a header cannot carry")
-        return value
+        # Nothing that has a meaning in a url is left, so that it stays one value of the query.
+        return quote(value, safe="") if key == URL else value
 
     def _read(self, reference: Reference) -> str:
         if reference.kind == "file":

@@ -29,6 +29,7 @@ FIELDS: dict[int, dict[type[msgspec.Struct], str]] = {
         Auth: "username password bearer",
         TlsOptions: "ca certificate key server_name min_version max_version verify",
     },
+    3: {},
 }
 _SINCE = {
     (record, name): version
@@ -57,6 +58,9 @@ def _used(site: Site) -> Iterator[int]:
     # 0.1.0 would send a reference as it is written.
     if any("${" in value for value in site.headers.values()):
         yield 2
+    # And in a url, so would 0.2.0 and 0.3.0.
+    if "${" in site.url:
+        yield 3
 
 
 def _versions(record: msgspec.Struct) -> Iterator[int]:

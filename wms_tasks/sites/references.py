@@ -25,6 +25,8 @@ HOSTS_SUFFIX = "_HOSTS"
 HOSTS_FILE_SUFFIX = ".hosts"
 FILE_PREFIX = "file:"
 MAX_PATH_CHARACTERS = 255
+# The key of what is revealed for a url, percent-encoded.
+URL = "url"
 FORMS = "write ${WMS_SECRET_NAME} or ${file:name}; $${ is a plain ${"
 
 _MARK = re.compile(r"\$\$\{|\$\{")
@@ -124,9 +126,11 @@ def filled(text: str, value_of: Callable[[Reference], str]) -> str:
 
 def texts_of(site: Site) -> Iterator[tuple[str, str]]:
     """
-    Every text of `site` in which references are resolved, with the key it stands under. Nothing else is resolved: not
-    the url, which shows in rows and logs.
+    Every text of `site` in which references are resolved, with the key it stands under. Nothing else is resolved. The
+    url is one only where it holds a reference, for which url.py has a place in its query alone.
     """
+    if "${" in site.url:
+        yield URL, site.url
     for name, value in site.headers.items():
         yield f"headers.{name}", value
     for key in ("password", "bearer"):

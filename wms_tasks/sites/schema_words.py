@@ -12,7 +12,7 @@ DESCRIPTIONS = {
     "site.name": "Up to 200 characters; each name once.",
     "site.id": "What the history belongs to; by default the name. With an id, a rename keeps the history.",
     "site.enabled": "false: checked, not probed.",
-    "site.url": "http:// or https:// with a host; no user, password or reference.",
+    "site.url": "http:// or https:// with a host, without user and password; its query may hold references to secrets.",
     "site.group": "The group it takes its keys from, where it has none of its own.",
     "defaults.method": "GET by default. POST, PUT, PATCH and DELETE may be repeated: they must be idempotent there.",
     "defaults.headers": "Sent with the request; values may hold ${WMS_SECRET_NAME} or ${file:name}.",

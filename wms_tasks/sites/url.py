@@ -1,7 +1,8 @@
 """
 What a site's url may be, and which host it asks. `host_of` is politeness' key: one name, however it was written.
 
-Only text is looked at, nothing is resolved; whether an address may be connected to is decided where we connect.
+Only text is looked at, nothing is resolved; whether an address may be connected to is decided where we connect. A query
+may hold references to secrets, which the worker reveals.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 
+from wms_tasks.sites.references import parts
 from wms_tasks.sites.wording import shown, suggestion
 
 SCHEMES = ("http", "https")
 MAX_URL_CHARACTERS = 4096
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\\]")
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 # Nearly every url: a host that is in its normal form already (its last label no number), no port, nothing odd after it.
 _PLAIN = re.compile(
     r"https?://((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63})(?:/[A-Za-z0-9/._~?&=%+,;:@!*()-]*)?"
@@ -51,7 +54,7 @@ def check_url(url: str) -> str:
     if len(url) > MAX_URL_CHARACTERS:
         raise ValueError(f"is {len(url)} characters long (at most {MAX_URL_CHARACTERS})")
     if "${" in url:
-        raise ValueError("holds ${…}: a url shows in queues, rows and logs (send secrets in headers:, auth: or body:)")
+        _check_references(url)
     _check_parts(url, _split(url))
     return url
 
@@ -76,6 +79,20 @@ def normal_host(host: str) -> str:
 def _plain_host(url: str) -> str | None:
     match = _PLAIN.fullmatch(url) if len(url) <= PLAIN_CHARACTERS else None
     return match[1] if match else None
+
+
+def _check_references(url: str) -> None:
+    address, _, fragment = url.partition("#")
+    before, _, query = address.partition("?")
+    if "${" in before or "${" in fragment:
+        raise ValueError(
+            "holds ${…} outside its query, which shows in queues, rows and logs "
+            "(a secret may be in the query, headers:, auth: or body:)"
+        )
+    # Clients mend a query with a bare % by escaping each % in it, the secret's too; and %4 before a secret would make a
+    # character with its beginning.
+    if any(isinstance(part, str) and _BAD_ESCAPE.search(part) for part in parts(query)):
+        raise ValueError("holds a % in its query that begins no escape such as %20 (write %25)")
 
 
 def _split(url: str) -> SplitResult:
