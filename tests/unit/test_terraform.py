@@ -29,6 +29,17 @@ SECRET = re.compile(r"password|access_cert|access_key|ca_cert|_ur[il]s?\b|regist
 WITH_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not found here")
 GIVEN = {"environment": "prod", "project": "acme", "kafka_plan": "business-4", "pg_plan": "business-8"}
 GIVEN |= {"valkey_plan": "business-4"}
+# What an environment does not leave to whoever runs it, and why.
+SAID_BY_THE_FOLDER = {
+    "environment": "the folder is the environment",
+    "termination_protection": "to take it from prod is a change that somebody reviews",
+}
+AS_THE_MODULE_HAS_IT = {
+    "name_prefix": "roles with a token look for services of these names (wms_tasks/aiven)",
+    "pg_database": "and for this database",
+    "pg_roles": "and for these users",
+}
+OF_STAGING_ONLY = {"topic_suffix": "there is one production"}
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +144,32 @@ def test_an_environment_calls_the_module_by_what_it_takes(name: str, module: dic
     assert given <= set(takes)
     assert {key for key, body in takes.items() if "default" not in body} <= given
     assert call["environment"] == name
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_passes_on_whatever_the_module_takes(name: str, module: dict[str, list[dict[str, Any]]]) -> None:
+    """From a variable of the same name, or it is one of those above: a new variable of the module is not forgotten."""
+    call = labelled(folder(ENVIRONMENTS[name])["module"])["wms"]
+    own = set(labelled(folder(ENVIRONMENTS[name])["variable"]))
+    absent = AS_THE_MODULE_HAS_IT.keys() | ({} if name == "staging" else OF_STAGING_ONLY).keys()
+    passed = {key for key in labelled(module["variable"]) if call.get(key) == f"${{var.{key}}}"}
+
+    assert passed == own == labelled(module["variable"]).keys() - SAID_BY_THE_FOLDER.keys() - absent
+    assert {key for key in SAID_BY_THE_FOLDER if "var." in str(call[key])} == set()
+    assert not absent & call.keys()
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_takes_what_the_module_takes(name: str, module: dict[str, list[dict[str, Any]]]) -> None:
+    """The same type and at least the same conditions, so that a wrong value is told of before the module is read."""
+
+    def rules(body: dict[str, Any]) -> list[str]:
+        return [one["condition"] for one in body.get("validation", [])]
+
+    takes = labelled(module["variable"])
+    for key, body in labelled(folder(ENVIRONMENTS[name])["variable"]).items():
+        assert body["type"] == takes[key]["type"], key
+        assert [one for one in rules(takes[key]) if one not in rules(body)] == [], key
 
 
 def test_prod_is_protected_and_every_service_heeds_it(made: dict[str, Any]) -> None:
@@ -288,4 +325,28 @@ def test_terraform_refuses_bad_values(run: Run, given: dict[str, Any], told: str
     said = run("plan", "-input=false", "-no-color", **given)
 
     assert said.returncode == 1
+    assert told in " ".join(re.sub(r"[│╷╵]", " ", said.stderr).split())
+
+
+@WITH_TERRAFORM
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("staging", {}, ""),
+        ("staging", {"topic_suffix": "pr-17", "tags": {"team": "ops"}, "topic_versions": [1, 2]}, ""),
+        ("staging", {"vpc_cidr": "10.0.0.0/24"}, ""),
+        ("staging", {"vpc_cidr": "10.0.0.0/24", "topic_suffix": "pr-17"}, "A project has one VPC for each cloud"),
+        ("prod", {"allowed_networks": ["192.0.2.0/24"]}, ""),
+        ("prod", {}, "No value for required variable"),
+        ("prod", {"allowed_networks": ["192.0.2.0/24"], "topic_replication": 2}, "is less than topic_replication"),
+    ],
+)
+def test_terraform_judges_an_environments_values(name: str, given: dict[str, Any], told: str, tmp_path: Path) -> None:
+    """Its defaults are good with no more than is asked for; what goes together is judged there already."""
+    shutil.copy(ENVIRONMENTS[name] / "variables.tf", tmp_path)
+    (tmp_path / "terraform.tfvars.json").write_text(json.dumps({"project": "acme"} | given), encoding="utf-8")
+    command = ["terraform", f"-chdir={tmp_path}", "plan", "-input=false", "-no-color"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert said.returncode == (1 if told else 0), said.stderr
     assert told in " ".join(re.sub(r"[│╷╵]", " ", said.stderr).split())

@@ -22,16 +22,27 @@ module "wms" {
   source = "../../modules/wms"
 
   environment            = "staging"
-  project                = var.project
-  create_project         = var.create_project
-  billing_group          = var.billing_group
-  cloud_name             = var.cloud_name
-  topic_suffix           = var.topic_suffix
   termination_protection = false
 
-  kafka_plan            = var.kafka_plan
-  pg_plan               = var.pg_plan
-  valkey_plan           = var.valkey_plan
-  topic_partitions      = 3
-  topic_retention_hours = 24
+  project            = var.project
+  create_project     = var.create_project
+  billing_group      = var.billing_group
+  topic_suffix       = var.topic_suffix
+  cloud_name         = var.cloud_name
+  vpc_cidr           = var.vpc_cidr
+  allowed_networks   = var.allowed_networks
+  tags               = var.tags
+  maintenance_window = var.maintenance_window
+
+  kafka_plan                = var.kafka_plan
+  kafka_version             = var.kafka_version
+  topic_versions            = var.topic_versions
+  topic_partitions          = var.topic_partitions
+  topic_replication         = var.topic_replication
+  topic_min_insync_replicas = var.topic_min_insync_replicas
+  topic_retention_hours     = var.topic_retention_hours
+  pg_plan                   = var.pg_plan
+  pg_version                = var.pg_version
+  reader_pool_size          = var.reader_pool_size
+  valkey_plan               = var.valkey_plan
 }
