@@ -1,6 +1,6 @@
 """
 Two releases on one system: the newest one that was made, from its commit, and this tree. The way there and back, as
-docs/howto/upgrade-and-roll-back.md tells it, under load: every slot is one row, whoever ran.
+docs/howto/upgrade-and-roll-back.md tells it, written and read all the while: every slot is one row, whoever ran.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from wms_tasks.sites.file import load_sites
 
 INTERVAL_SECONDS = 4
 SITES = {"up": 28, "down": 6, "flaky": 6}
+READING = Path(__file__).with_name("reading.py")
 WMS = "import sys; from wms_tasks.cli import main; sys.exit(main())"
 
 
@@ -51,6 +52,7 @@ class System:
         self._started = started
         self._folder = folder
         self._ports: dict[int, int] = {}
+        self._readers: dict[str, Role] = {}
 
     def start(self, side: Side, role: str) -> Role:
         """Beat, worker or persist of a release; it is not ready yet."""
@@ -80,16 +82,58 @@ class System:
         """Rows that this process has stored."""
         return scrape(self._ports[id(persist)]).sum("wms_persist_rows_total")
 
+    def begin_reading(self, side: Side, since: datetime) -> None:
+        """From now on, without a pause: all that a release reads."""
+        program = [side.python, "-P", str(READING)]
+        self._readers[side.name] = self._started.start(since.isoformat(), program=program, folder=side.folder)
+
+    def end_reading(self, side: Side) -> None:
+        """It has read well to the last, and never less than before."""
+        reader = self._readers.pop(side.name)
+        stop(reader)
+        read_ever_more(rounds(reader))
+
     def until_filled(self, persist: Role, *workers: Side) -> None:
-        """From now on beat sends, each of these workers fills slots, and this process stores them."""
+        """
+        From now on beat sends, each of these workers fills slots and nobody else does, this process stores them, and
+        each reader that there is reads all.
+        """
         now, before = clock.utcnow(), self.stored_by(persist)
         rows = "SELECT worker, count(*) FROM wms.results WHERE due_at > %s GROUP BY worker"
+        read = {name: len(rounds(reader)) for name, reader in self._readers.items()}
 
         def enough() -> bool:
             filled = Counter(dict(query(self.settings, rows, now)))
+            assert filled.keys() <= {one.name for one in workers}
             return all(filled[one.name] >= 5 for one in workers) and self.stored_by(persist) >= before + 10
 
+        def read_again() -> bool:
+            assert all(reader.process.poll() is None for reader in self._readers.values()), "a reader has ended"
+            # Of the first of two, the beginning may be older.
+            return all(len(rounds(self._readers[name])) >= count + 2 for name, count in read.items())
+
         wait_until(enough, 20, f"slots filled by {[one.name for one in workers]}", every_seconds=0.1)
+        wait_until(read_again, 20, f"a whole round of each of {list(read)}", every_seconds=0.1)
+
+
+def rounds(reader: Role) -> list[dict[str, Any]]:
+    """What it has read, round by round."""
+    return [json.loads(line) for line in reader.said().splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def read_ever_more(found: list[dict[str, Any]]) -> None:
+    """Each round has all rows of the one before it, each slot once, and nothing is missed or beside the schedules."""
+    assert len(found) > 1
+    for before, after in itertools.pairwise(found):
+        assert before["rows"] <= after["rows"] == after["slots"]
+        assert before["sites"] <= after["sites"] <= sum(SITES.values())
+        assert done(before) <= done(after)
+        assert (after["ledger"]["missed"], after["ledger"]["extra"], after["ledger"]["skipped"]) == ({}, 0, 0)
+
+
+def done(one: dict[str, Any]) -> int:
+    """Slots that have ended, by the ledger."""
+    return int(one["ledger"]["up"]) + int(one["ledger"]["down"])
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +200,11 @@ def begin(system: System, old: Side) -> Running:
     return Running(beat=beat, worker=worker, persist=persist)
 
 
-def expand(system: System, persist: Role, old: Side, new: Side) -> None:
-    """The new release's schema below the old one's roles; both read it."""
+def expand(system: System, persist: Role, old: Side, new: Side, began: datetime) -> None:
+    """The new release's schema below the old one's roles; from now on the new one reads it too."""
     system.run(new, "migrate", "up")
+    system.begin_reading(new, began)
     system.until_filled(persist, old)
-    for side, command in itertools.product((old, new), ("results", "status", "ledger")):
-        assert "up-1" in system.run(side, command)
 
 
 def migrate(system: System, before: Running, old: Side, new: Side) -> Running:
@@ -173,11 +216,10 @@ def migrate(system: System, before: Running, old: Side, new: Side) -> Running:
     worker = system.start(new, "worker")
     worker.until_said(" ready.")
     system.until_filled(persist, old, new)
+    # The old beat, and workers of the new release alone.
     stop(before.worker)
-    beat = system.start(new, "beat")
-    beat.until_said("beat.standing_by")
-    stop(before.beat)
-    beat.until_said("beat.leading")
+    system.until_filled(persist, new)
+    beat = hand_over_beat(system, before.beat, new)
     system.until_filled(persist, new)
     return Running(beat=beat, worker=worker, persist=persist)
 
@@ -189,38 +231,50 @@ def roll_back(system: System, after: Running, old: Side, new: Side) -> Running:
     worker.until_said(" ready.")
     stop(after.persist)
     system.until_filled(persist, old, new)
-    beat = system.start(old, "beat")
-    beat.until_said("beat.standing_by")
-    stop(after.beat)
-    beat.until_said("beat.leading")
+    # The new beat, and workers of the old release alone.
     stop(after.worker)
+    system.until_filled(persist, old)
+    beat = hand_over_beat(system, after.beat, old)
     system.until_filled(persist, old)
     return Running(beat=beat, worker=worker, persist=persist)
 
 
+def hand_over_beat(system: System, before: Role, side: Side) -> Role:
+    """The other release's beat stands by, then leads."""
+    beat = system.start(side, "beat")
+    beat.until_said("beat.standing_by")
+    stop(before)
+    beat.until_said("beat.leading")
+    return beat
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_there_and_back(system: System, release: Release) -> None:
     """
     Up in the order that we advise, back in another one, so that persist and worker are behind beat too; then the
-    schema, which the old release brings back by what the new one kept in the database.
+    schema, which the old release brings back by what the new one kept in the database. The old release reads from the
+    first row to the last, the new one for as long as its schema is there.
     """
     old = Side(name="old", python=str(release.python), folder=release.folder)
     new = Side(name="new", python=sys.executable, folder=ROOT)
     running = begin(system, old)
     began = clock.utcnow()
+    system.begin_reading(old, began)
     system.until_filled(running.persist, old)
 
-    expand(system, running.persist, old, new)
+    expand(system, running.persist, old, new, began)
     expanded_at = clock.utcnow()
     running = migrate(system, running, old, new)
     running = roll_back(system, running, old, new)
     span = span_of(began, until_all_are_rows(system, began))
     assert balanced(system.run(old, *span)) == balanced(system.run(new, *span))
 
+    system.end_reading(new)
     system.run(old, "migrate", "down", "--to", release.newest_migration)
     system.until_filled(running.persist, old)
     total = balanced(system.run(old, *span_of(began, until_all_are_rows(system, began))))
+    system.end_reading(old)
     assert total["up"] > total["down"] > 0
     assert query(system.settings, "SELECT count(*) FROM wms.rejects") == [(0,)]
     assert query(system.settings, "SELECT count(*) FROM wms.lost_offsets") == [(0,)]
@@ -266,6 +320,27 @@ def balanced(ledger: str) -> dict[str, int]:
     assert total["expected"] == total["up"] + total["down"] > 0, ledger
     assert (total["open"], total["missed"], total["extra"], total["skipped"]) == (0, {}, 0, 0), ledger
     return {name: total[name] for name in ("expected", "up", "down")}
+
+
+@pytest.mark.parametrize(
+    ("changed", "ledger"),
+    [
+        ({"rows": 9}, {}),
+        ({"rows": 11, "slots": 10}, {}),
+        ({"sites": 41}, {}),
+        ({}, {"up": 8}),
+        ({}, {"missed": {"worker_too_old": 1}}),
+        ({}, {"extra": 1}),
+    ],
+)
+def test_a_reader_that_loses_sight_is_noticed(changed: dict[str, int], ledger: dict[str, object]) -> None:
+    """Of a row, or that reads one twice, or one that should not be."""
+    total = {"up": 9, "down": 1, "missed": {}, "extra": 0, "skipped": 0}
+    one = {"rows": 10, "slots": 10, "sites": 40, "ledger": total}
+    read_ever_more([one, one])
+
+    with pytest.raises(AssertionError):
+        read_ever_more([one, one | {"ledger": total | ledger} | changed])
 
 
 def test_a_history_without_the_release_fails(tmp_path: Path) -> None:
