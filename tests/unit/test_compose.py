@@ -209,6 +209,19 @@ def test_prometheus_and_grafana_come_when_they_are_asked_for(services: dict[str,
     assert not [name for name in (OURS | THEIRS) - WATCHERS if WATCHERS & set(services[name].get("depends_on", ()))]
 
 
+def test_the_core_has_no_profile(services: dict[str, dict[str, Any]]) -> None:
+    """0038: a plain `up` starts all that the how-to says, and it needs nothing of any profile."""
+    core = {name for name, service in services.items() if "profiles" not in service}
+    profiles = {one for service in services.values() for one in service.get("profiles", ())}
+    page = (ROOT / "docs" / "howto" / "compose.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^\| none: the core \| (.+) \|$", page, re.MULTILINE)
+
+    assert {{"valkey": "redis"}.get(name, name) for name in told.lower().split(", ")} == core
+    assert core == (OURS | THEIRS) - WATCHERS - {"karapace"}
+    assert {needed for name in core for needed in services[name].get("depends_on", ())} <= core
+    assert set(re.findall(r"^\| `--profile (\w+)` \|", page, re.MULTILINE)) == profiles
+
+
 def test_sites_are_mounted_as_a_folder(services: dict[str, dict[str, Any]]) -> None:
     """A mount of the file alone keeps showing the old inode after an editor's rename, and beat would not reload."""
     (mount,) = services["beat"]["volumes"]
