@@ -19,6 +19,7 @@ from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.result import Result
 from wms_tasks.settings import Settings
 from wms_tasks.store.binary_copy import blocks
+from wms_tasks.store.columns import columns
 from wms_tasks.store.connect import connect, read_pool
 from wms_tasks.store.partitions import ensure_days
 from wms_tasks.store.queries import query
@@ -237,3 +238,12 @@ def test_the_pool_replaces_connections_that_died(database_url: str) -> None:
                 assert site_states(connection) == []
             with psycopg.connect(database_url) as other:
                 other.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+
+def test_the_reference_has_every_column(connection: Connection) -> None:
+    """Of wms.results, as the migrations make it."""
+    there = connection.execute(
+        "SELECT column_name FROM information_schema.columns WHERE (table_schema, table_name) = ('wms', 'results')"
+    )
+
+    assert sorted(name for (name,) in there) == sorted(columns())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import configparser
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.markdown import links
 from tests.results import a_result
 from wms_tasks import tracing
 from wms_tasks.codec.envelope import JSON, headers_of
@@ -32,6 +34,16 @@ def test_generated_pages_are_current() -> None:
     checked = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
 
     assert checked.returncode == 0, checked.stderr or "run: python scripts/generate_docs.py"
+
+
+def test_the_reference_is_generated() -> None:
+    """All of it, and nothing else is called so in the index: what is written by hand is how-to or explanation."""
+    generator = runpy.run_path(str(ROOT / "scripts" / "generate_docs.py"))
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    section = index.partition("\n## Reference\n")[2].partition("\n## ")[0]
+
+    assert {path.name for path in (ROOT / "docs" / "reference").iterdir()} == set(generator["PAGES"])
+    assert sorted(links(section)) == sorted(f"reference/{name}" for name in generator["PAGES"])
 
 
 def test_every_setting_says_what_it_does() -> None:

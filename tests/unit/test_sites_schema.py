@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from wms_tasks.commands.sites import sites
-from wms_tasks.sites.file import examine
+from wms_tasks.sites.file import examine, load_sites
 from wms_tasks.sites.schema import MODELS, keys_of, sites_schema
-from wms_tasks.sites.schema_words import DESCRIPTIONS
+from wms_tasks.sites.schema_words import DESCRIPTIONS, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD_FILES = [ROOT / "sites.yaml", ROOT / "wms_tasks" / "embedded" / "sites.yaml"]
@@ -37,9 +38,37 @@ def test_every_key_is_described_and_no_other() -> None:
     """As soon as a model has a key, an editor must say what it is."""
     described = {name for place, model in MODELS.items() for _, name in keys_of(place, model)}
     assert described == set(DESCRIPTIONS)
-    assert all(
-        words.isprintable() and words.endswith((".", ")", "`", "8MiB", "9000-9100")) for words in DESCRIPTIONS.values()
-    )
+    assert all(words.isprintable() and words.endswith(".") and "](" not in words for words in DESCRIPTIONS.values())
+
+
+DEFAULTS = {key: words.default[1:-1] for key, words in WORDS.items() if re.fullmatch(r"`[^`:]+`", words.default or "")}
+# A file without the key, and where it goes.
+WRITTEN = {
+    "site": ("sites: [{{name: a, url: 'https://a.example/'{}}}]", ", {}"),
+    "tls": ("sites: [{{name: a, url: 'https://a.example/'{}}}]", ", tls: {{{}}}"),
+    "expect": ("sites: [{{name: a, url: 'https://a.example/'{}}}]", ", expect: {{{}}}"),
+    "expect.headers": (
+        "sites: [{{name: a, url: 'https://a.example/', expect: {{headers: {{A: {{regexp: x{}}}}}}}}}]",
+        ", {}",
+    ),
+    "host": ("sites: [{{name: a, url: 'https://a.example/'}}]{}", "\nhosts: {{a.example: {{{}}}}}"),
+}
+WRITTEN["defaults"] = WRITTEN["site"]
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_what_is_said_to_be_the_default_is(tmp_path: Path, key: str) -> None:
+    """Written out, it makes the same site."""
+    place, _, name = key.rpartition(".")
+    whole, part = WRITTEN[place]
+    found = []
+    for number, more in enumerate(("", part.format(f"{name}: {DEFAULTS[key]}"))):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(whole.format(more), encoding="utf-8")
+        found.append(load_sites(path))
+
+    assert len(found[0]) == 1
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("path", GOOD_FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -19,15 +19,9 @@ from psycopg.rows import class_row, dict_row
 from wms_tasks import clock
 from wms_tasks.prepared import prepared
 from wms_tasks.result import Phases, Result
+from wms_tasks.store.columns import CERTIFICATE
 from wms_tasks.store.queries import query
 
-_CERTIFICATE = {
-    "subject": "certificate_subject",
-    "issuer": "certificate_issuer",
-    "names": "certificate_names",
-    "expires_at": "certificate_expires_at",
-    "chain_expires_at": "chain_expires_at",
-}
 # Rows fetched at a time from a cursor that stays on the server.
 _FETCH_ROWS = 2_000
 
@@ -172,7 +166,7 @@ def results(
 def stored_result(row: dict[str, Any]) -> StoredResult:
     """From columns, by their names, to the records they were made from; phases that are all NULL were none."""
     phases = {name: row.pop(name) for name in Phases.__struct_fields__}
-    certificate = {name: row.pop(column) for name, column in _CERTIFICATE.items()}
+    certificate = {name: row.pop(column) for name, column in CERTIFICATE.items()}
     row["phases"] = phases if any(value is not None for value in phases.values()) else None
     row["certificate"] = certificate if certificate["subject"] is not None else None
     return msgspec.convert(row, StoredResult)
