@@ -7,11 +7,10 @@ each worker need Redis.
 
 from __future__ import annotations
 
-import sys
-
 from wms_tasks.app import app
 from wms_tasks.entry import settings_of
 from wms_tasks.errors import WmsError
+from wms_tasks.refuse import refuse
 from wms_tasks.roles import hooks, steps
 
 __all__ = ["app"]
@@ -19,9 +18,7 @@ __all__ = ["app"]
 try:
     settings_of("beat", "redis")
 except WmsError as error:
-    for line in str(error).splitlines():
-        print(f"wms: {line}", file=sys.stderr)  # noqa: T201 - the command line's answer
-    sys.exit(error.exit_code)
+    refuse(error)
 
 hooks.connect()
 steps.install(app)

@@ -14,7 +14,8 @@ import traceback
 import click
 import structlog
 
-from wms_tasks.errors import SitesFileError, WmsError
+from wms_tasks.errors import WmsError
+from wms_tasks.refuse import refuse
 
 # name → (module, attribute, one line for --help); in the order a newcomer meets them.
 COMMANDS = {
@@ -74,12 +75,6 @@ def wms(ctx: click.Context, verbose: bool) -> None:
     ctx.obj = verbose
 
 
-def _report(error: WmsError) -> None:
-    lines = error.problems if isinstance(error, SitesFileError) else str(error).splitlines()
-    for line in lines:
-        click.echo(f"wms: {line}", err=True)
-
-
 def _log_to_stderr(level: int) -> None:
     """Until a role sets up logging for good, a command's own output is stdout, and only trouble is logged."""
     structlog.configure(
@@ -97,8 +92,7 @@ def main() -> None:
     except WmsError as error:
         if verbose:
             traceback.print_exc()
-        _report(error)
-        sys.exit(error.exit_code)
+        refuse(error)
     except Exception as error:
         if verbose:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -209,7 +210,8 @@ def test_a_broken_file_at_the_start_ends_beat_with_its_problems(
     with pytest.raises(SystemExit) as ended:
         SiteScheduler(app_for(beat_settings), settings=beat_settings)
     assert ended.value.code == 2
-    assert "sites.yaml:3" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert [re.sub(r"^wms: \S*/(sites.yaml:\d+): .*", r"\1", line) for line in said] == ["sites.yaml:2", "sites.yaml:3"]
 
 
 def test_housekeeping_is_sent_to_its_own_queue(beat_settings: Settings) -> None:

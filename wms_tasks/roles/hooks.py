@@ -31,10 +31,10 @@ from wms_tasks.entry import own_queue, worker_uses
 from wms_tasks.errors import ServiceUnavailable, TopicMissingError, WmsError
 from wms_tasks.log import configure_logging, log_what_python_prints
 from wms_tasks.names import PROBE_TASK
+from wms_tasks.refuse import refuse
 from wms_tasks.roles import stop
 from wms_tasks.roles.beat import on_beat_init
 from wms_tasks.roles.broker_wait import say_once
-from wms_tasks.roles.refuse import refuse
 from wms_tasks.settings import get_settings
 from wms_tasks.stopping import STOPPING
 
@@ -65,7 +65,7 @@ def _ask_aiven(queues: Collection[str], persist: bool) -> None:
     try:
         obtain(get_settings(), role, *needs)
     except WmsError as error:
-        refuse(str(error), error.exit_code)
+        refuse(error)
 
 
 def _on_worker_init(**_: Any) -> None:

@@ -20,14 +20,14 @@ from celery.worker.control import inspect_command
 
 from wms_tasks import metrics
 from wms_tasks.entry import own_queue, settings_of, worker_uses
-from wms_tasks.errors import WmsError
+from wms_tasks.errors import UsageError, WmsError
 from wms_tasks.health import HEALTH
 from wms_tasks.health_server import serve_health
 from wms_tasks.names import PROBE_QUEUE
 from wms_tasks.ready import READY
+from wms_tasks.refuse import refuse
 from wms_tasks.roles.measure import begin_measuring
 from wms_tasks.roles.memory import begin_giving_back
-from wms_tasks.roles.refuse import refuse
 from wms_tasks.roles.threads import take_over
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
@@ -60,7 +60,7 @@ def _check_tls(queues: Collection[str], persist: bool) -> None:
     try:
         settings_of(role, *needs)
     except WmsError as error:
-        refuse(str(error), error.exit_code)
+        refuse(error)
 
 
 def _waits_for(worker: Any) -> str | None:
@@ -87,9 +87,10 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, persist: bool = False, **kwargs: Any) -> None:
         if _green(worker) and not _patched():
-            refuse("WMS_WORKER_POOL=gevent alone gives a worker that runs nothing; start it with -P gevent")
+            refuse(UsageError("WMS_WORKER_POOL=gevent alone gives a worker that runs nothing; start it with -P gevent"))
         if _green(worker) and persist:
-            refuse("--persist does not run on gevent, whose hub librdkafka would block; use threads, prefork or solo")
+            why = "--persist does not run on gevent, whose hub librdkafka would block; use threads, prefork or solo"
+            refuse(UsageError(why))
         # Workers of ours share nothing but queues; gossip and mingle cost a second at each start, and noise on a blip.
         worker.options.update(without_gossip=True, without_mingle=True)
         if not worker.queues_named:
@@ -122,7 +123,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
         try:
             serve_health(get_settings())
         except WmsError as error:
-            refuse(str(error))
+            refuse(error)
         begin_measuring(get_settings(), *self._roles(worker))
 
     def _begin_publishing(self) -> None:

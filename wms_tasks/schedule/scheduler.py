@@ -7,7 +7,6 @@ No decision about slots is made here (slots.py, entries.py, timetable.py); `cele
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from wms_tasks.errors import ServiceUnavailable, SitesFileError
 from wms_tasks.health import HEALTH
 from wms_tasks.names import CLOSE_SLOTS_TASK
 from wms_tasks.ready import READY
+from wms_tasks.refuse import refuse
 from wms_tasks.schedule import entries
 from wms_tasks.schedule.announcer import Announcer
 from wms_tasks.schedule.entries import Message, housekeeping_entries
@@ -94,8 +94,7 @@ class SiteScheduler(Scheduler):  # type: ignore[misc]
         try:
             first = self._reader.read_first()
         except SitesFileError as error:
-            print(*(f"beat: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)  # noqa: T201
-            raise SystemExit(error.exit_code) from error
+            refuse(error)
         self._change_to(first)
         self._reader.start()
         HEALTH.expect(PULSE, allowed_seconds=_PULSE_ALLOWED_SECONDS)
