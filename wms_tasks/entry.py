@@ -18,8 +18,7 @@ def settings_of(role: Role, *needs: Need) -> Settings:
     Raises:
         WmsError: in one line, or one for each fault, none of which holds a secret.
     """
-    settings = obtain(get_settings(), role, *needs)
-    return require(settings, *(need for need in needs if need != "registry"))
+    return require(obtain(get_settings(), role, *needs), *needs)
 
 
 def worker_uses(queues: Collection[str], *, persist: bool) -> tuple[Role, tuple[Need, ...]]:

@@ -1,6 +1,6 @@
 """
-Staging and prod speak with Kafka, Postgres and Redis over TLS that verifies the server, or not at all: what is missing
-for that, one line each. Asked by each role and command before it begins; no server is.
+Staging and prod speak with Kafka, the schema registry, Postgres and Redis over TLS that verifies the server, or not at
+all: what is missing for that, one line each. Asked by each role and command before it begins; no server is.
 
 Not a validator of the settings: who only reads them, as for a topic's name, needs no certificates.
 """
@@ -19,7 +19,7 @@ from wms_tasks.errors import SettingsError
 from wms_tasks.settings import Settings
 
 # `housekeeping` is Postgres again, with a login of its own.
-Service = Literal["redis", "kafka", "postgres", "housekeeping"]
+Service = Literal["redis", "kafka", "registry", "postgres", "housekeeping"]
 
 _UNIX_SCHEMES = frozenset({"unix", "socket", "redis+socket"})
 _OFF = frozenset({"false", "f", "0"})
@@ -64,6 +64,8 @@ def _redis(settings: Settings) -> Iterator[str]:
 
 
 def _kafka(settings: Settings) -> Iterator[str]:
+    """And the registry, which whoever writes or reads messages asks where there is one."""
+    yield from _registry(settings)
     made = tls.kafka(settings)
     if made.get("security.protocol", "").upper() not in tls.KAFKA_PROTOCOLS:
         certificate = tls.in_folder(settings, tls.KAFKA_CERTIFICATE)
@@ -84,6 +86,16 @@ def _kafka(settings: Settings) -> Iterator[str]:
         )
     identity = ("ssl.certificate.location", "ssl.key.location")
     yield from _files(made, "ssl.ca.location", *identity, made.get("ssl.key.password"))
+
+
+def _registry(settings: Settings) -> Iterator[str]:
+    if settings.schema_registry_url is None:
+        return
+    if urlsplit(settings.schema_registry_url).scheme != "https":
+        yield f"WMS_SCHEMA_REGISTRY_URL: no TLS for the schema registry: WMS_ENV={settings.env} wants https://"
+        return
+    files = ("schema_registry_ca", "schema_registry_certificate", "schema_registry_key")
+    yield from _files({name: getattr(settings, name) for name in files}, *files, None)
 
 
 def _postgres(settings: Settings) -> Iterator[str]:
@@ -130,6 +142,7 @@ def _files(
 _CHECKS: dict[Service, Callable[[Settings], Iterator[str]]] = {
     "redis": _redis,
     "kafka": _kafka,
+    "registry": _registry,
     "postgres": _postgres,
     "housekeeping": _housekeeping,
 }

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 
+from tests.certificates import AUTHORITY, CA, SOON, in_front
 from tests.registry import registry
 from tests.results import FULL, RESULTS, a_result
 from wms_tasks.cli import wms
@@ -134,13 +135,15 @@ def test_show_prints_the_schemas() -> None:
     assert "v1.0" in str(refused)
 
 
-def test_register_and_check_ask_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where one is set; registering twice changes nothing, and a breaking change there is exit 1."""
+def test_register_and_check_ask_the_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where one is set, over TLS in prod; registering twice changes nothing, and a breaking change there is exit 1."""
     monkeypatch.setenv("WMS_ENV", "prod")
     assert isinstance(run("register").exception, UsageError)
     assert run("check").output == "v1.0: both ways\nv1.1: both ways\n"
-    with registry() as double:
+    (tmp_path / "ca.pem").write_text(CA)
+    with registry(in_front(AUTHORITY.issue_cert("127.0.0.1", not_after=SOON))) as double:
         monkeypatch.setenv("WMS_SCHEMA_REGISTRY_URL", double.url.replace("//", "//wms:s3cr3t@"))
+        monkeypatch.setenv("WMS_SCHEMA_REGISTRY_CA", str(tmp_path / "ca.pem"))
         subject = "prod.scraped-metrics.v1-value"
         _fresh_settings()
         assert f"{subject}: {double.url} has no version yet" in run("check").output

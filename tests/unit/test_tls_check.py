@@ -103,6 +103,20 @@ def test_tls_that_verifies_less_is_no_tls(certs: Path, other: dict[str, str], li
     assert said.startswith(line)
 
 
+def test_the_registry_is_looked_at_with_kafka_and_alone(certs: Path) -> None:
+    """Where there is one; its login would be read on the way, and so could a schema be changed."""
+    line = "WMS_SCHEMA_REGISTRY_URL: no TLS for the schema registry: WMS_ENV=prod wants https://"
+    plain = with_(certs, schema_registry_url="http://wms:s3cr3t@r.example:8081")
+    secure = {"schema_registry_url": "https://r.example:8081"}
+
+    assert faults(plain, "kafka") == faults(plain, "registry") == [line]
+    assert faults(with_(certs, **secure), "kafka", "registry") == []
+    gone = faults(with_(certs, **secure, schema_registry_ca=Path("/no/ca.pem")), "registry")
+    assert gone == ["/no/ca.pem: is not there"]
+    pair = {"schema_registry_certificate": certs / "kafka-cert.pem", "schema_registry_key": Path("/no/key.pem")}
+    assert faults(with_(certs, **secure, **pair), "registry") == ["/no/key.pem: is not there"]
+
+
 def test_housekeepings_own_login_is_looked_at_too(certs: Path) -> None:
     """By its own name, and for those who use it; without one there is nothing more to say."""
     other = {"database_url_housekeeping": "postgresql://keeper:s3cr3t@db.example/wms"}
