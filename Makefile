@@ -55,8 +55,7 @@ lint: .venv/.dev
 	@if command -v go >/dev/null && $(MAKE) --no-print-directory .venv/.actionlint-$(ACTIONLINT); then $(BIN)/actionlint -color; \
 	elif test "$(GITHUB_ACTIONS)" = true; then echo "actionlint: not found, and not to be had without Go" && exit 1; \
 	else echo "actionlint: not found here, run by the GitHub workflow"; fi
-	@echo "terraform validate and test: not run here, which need Aiven's provider from the registry; the GitHub workflow runs them"
-	@if command -v terraform >/dev/null; then terraform fmt -check -diff -recursive ops/terraform; else echo "terraform fmt: not found here, run by the GitHub workflow"; fi
+	scripts/check-terraform.sh
 
 fix: .venv/.dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
