@@ -21,6 +21,8 @@ from wms_tasks.taking import Taking
 
 # One more try covers a connection that died idle; redis-py's own three would make a silent Redis cost four timeouts.
 _ONE_MORE_TRY = 1
+# Beyond what the pool's threads use: the consumer's own, the control mailbox and the sweep of unacknowledged messages.
+SPARE_CONNECTIONS = 20
 
 
 class Channel(Taking):
@@ -91,7 +93,8 @@ def connect_redis(settings: Settings, *, timeout_seconds: float = 2.0, retries: 
     """
     A client of the broker's Redis for our own keys; connects at the first command, thread-safe.
 
-    A command fails with ``redis.RedisError`` after at most ``(retries + 1) * timeout_seconds`` and a connect.
+    A command fails with ``redis.RedisError`` after at most ``(retries + 1) * timeout_seconds`` and a connect. Each
+    probe under way may be at one: redis-py refuses the hundred-and-first otherwise (8.0; before, it had no such limit).
     """
     url, options = tls.redis(settings)
     return redis.Redis.from_url(
@@ -100,6 +103,7 @@ def connect_redis(settings: Settings, *, timeout_seconds: float = 2.0, retries: 
         socket_connect_timeout=timeout_seconds,
         socket_keepalive=True,
         health_check_interval=10,
+        max_connections=settings.probes_at_a_time + SPARE_CONNECTIONS,
         retry=Retry(NoBackoff(), retries),
         **options,
     )

@@ -12,11 +12,9 @@ from kombu import Exchange, Queue
 
 from beat_schedule import BEAT_SCHEDULE
 from wms_tasks import tls
+from wms_tasks.broker import SPARE_CONNECTIONS
 from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE, PROBE_TASK
 from wms_tasks.settings import Settings, get_settings
-
-# Beyond what the pool's threads use: the consumer's own, the control mailbox and the sweep of unacknowledged messages.
-_SPARE_CONNECTIONS = 20
 
 
 def _transport_options(settings: Settings) -> dict[str, Any]:
@@ -35,7 +33,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "max_connections": settings.probes_at_a_time + _SPARE_CONNECTIONS,
+        "max_connections": settings.probes_at_a_time + SPARE_CONNECTIONS,
     }
 
 
@@ -73,7 +71,7 @@ def _results(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": _backend_options(settings),
         # One backend for all threads, instead of one for each: half of a task's cost.
         "result_backend_thread_safe": True,
-        "redis_max_connections": settings.probes_at_a_time + _SPARE_CONNECTIONS,
+        "redis_max_connections": settings.probes_at_a_time + SPARE_CONNECTIONS,
         "redis_socket_timeout": 3,
         "redis_socket_connect_timeout": 3,
         "redis_socket_keepalive": True,

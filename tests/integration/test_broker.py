@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -164,3 +165,17 @@ def test_our_own_client_gives_up_in_time(broker_settings: Settings) -> None:
     with pytest.raises(redis.RedisError):
         connect_redis(away).ping()
     assert connect_redis(broker_settings).ping()
+
+
+def test_all_threads_may_ask_at_once(broker_settings: Settings) -> None:
+    """Each waits for a list in which there is nothing; redis-py's own limit is 100."""
+    threads = 150
+    client = connect_redis(broker_settings.model_copy(update={"worker_concurrency": threads}), timeout_seconds=10.0)
+    together = threading.Barrier(threads, timeout=20.0)
+
+    def ask(number: int) -> object:
+        together.wait()
+        return client.blpop([f"{broker_settings.key_prefix}nothing-{number}"], timeout=1)
+
+    with client, ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(ask, range(threads))) == [None] * threads
