@@ -152,6 +152,7 @@ def _each_pool(folder: Path) -> Iterator[Measure]:
 
 def _full_speed(own: Line, workers: int) -> float:
     """Probes a second that the first so many workers make, with more in the queue than they can take."""
+    own.results.new()  # another line's
     for number in range(_QUEUED):
         own.send(number)
     own.take(workers)
@@ -159,8 +160,9 @@ def _full_speed(own: Line, workers: int) -> float:
     found = rate(own.results, _FULL_SECONDS)
     assert own.left.queued() > 0, "the queue was empty before the time was over"
     own.take(0)
-    own.app.control.purge()
     wait_until(lambda: own.left.unacknowledged() == 0, 20, "all that was begun is done", every_seconds=0.1)
+    # After that, since what a worker had taken and not begun is in the queue again.
+    own.app.control.purge()
     outcomes = own.results.new()
     assert set(outcomes) == {"up/ok"}, outcomes
     return found
@@ -175,13 +177,27 @@ def _full(folder: Path) -> Iterator[Measure]:
         settings = worker_settings(valkey, kafka, concurrency=CONCURRENCY)
         watched = sites(_MANY_SITES, f"http://HOST:{port}/page?ms={SLOW_MS}")
         own = stack.enter_context(line(settings, watched, started, workers=2))
-        own.warm_up(PER_SECOND)
-        own.take(0)
+        free = stack.enter_context(
+            line(
+                worker_settings(valkey, kafka, database=1, concurrency=CONCURRENCY),
+                watched,
+                started,
+                environ={"WMS_WORKER_ONE_PROCESSOR": "false"},
+            )
+        )
+        for one in (own, free):
+            one.warm_up(PER_SECOND)
+            one.take(0)
 
         def measure(number: int) -> Round:
-            order = (1, 2) if number % 2 == 0 else (2, 1)
-            found = {workers: _full_speed(own, workers) for workers in order}
-            return {"worker_full": found[1], "worker_scale": found[2] / found[1]}
+            of_free = _full_speed(free, 1) if number % 2 else 0.0
+            found = {workers: _full_speed(own, workers) for workers in ((2, 1) if number % 2 else (1, 2))}
+            of_free = of_free or _full_speed(free, 1)
+            return {
+                "worker_full": found[1],
+                "worker_scale": found[2] / found[1],
+                "worker_one_processor": found[1] / of_free,
+            }
 
         yield measure
 
@@ -236,6 +252,12 @@ FULL = Subject(
             aim=at_least(1200),
         ),
         Figure(key="worker_scale", name="probes/s of 2 workers ÷ 1, site answering in 300 ms", unit="×"),
+        Figure(
+            key="worker_one_processor",
+            name="probe worker: probes/s on one processor at a time, as it is by default",
+            unit="×",
+            peer="the same with WMS_WORKER_ONE_PROCESSOR=false",
+        ),
     ),
     open=_full,
     conditions=_ON

@@ -197,6 +197,11 @@ class Settings(BaseSettings):
         pattern=r"^\d+(\.\d+)?/[smh]$",
         description="Celery's own rate_limit for the probe task: a cap for each worker.",
     )
+    worker_one_processor: bool = Field(
+        True,
+        description="Keep a probe worker's threads on one processor at a time, the one that others use least (Linux): more "
+        "it can hardly use, and its threads then wake one another sooner. Not under prefork and gevent, nor in `wms up`.",
+    )
     user_agent_contact: str = Field(
         "https://example.invalid/set-WMS_USER_AGENT_CONTACT",
         description="A url or address where a site's owner reaches you; sent in User-Agent.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psycopg
@@ -99,3 +100,24 @@ def test_what_cannot_work_is_refused_in_one_line(
         (said,) = worker.said().splitlines()
         assert said.startswith("wms: ")
         assert line in said
+
+
+def processors_of(pid: int) -> set[int]:
+    """Those that its threads may be on."""
+    return {one for thread in Path(f"/proc/{pid}/task").iterdir() for one in os.sched_getaffinity(int(thread.name))}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux, and two processors"
+)
+def test_a_probe_workers_threads_share_a_processor(wms_environ: dict[str, str], tmp_path: Path) -> None:
+    """Not where the setting says otherwise, and not where it persists too."""
+    with roles(wms_environ, tmp_path) as started:
+        kept = started.worker()
+        free = started.worker(WMS_WORKER_ONE_PROCESSOR="false")
+        persist = started.worker("--persist")
+        for one in (kept, free, persist):
+            one.until_said("ready.")
+        wait_until(lambda: len(processors_of(kept.process.pid)) == 1, 10, "one processor")
+        assert processors_of(free.process.pid) == processors_of(persist.process.pid) == os.sched_getaffinity(0)

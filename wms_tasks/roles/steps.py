@@ -28,6 +28,7 @@ from wms_tasks.ready import READY
 from wms_tasks.refuse import refuse
 from wms_tasks.roles.measure import begin_measuring
 from wms_tasks.roles.memory import begin_giving_back
+from wms_tasks.roles.processor import begin_keeping
 from wms_tasks.roles.threads import take_over
 from wms_tasks.roles.tracebacks import thin_out
 from wms_tasks.settings import get_settings
@@ -109,7 +110,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         """Serve /healthz, /readyz and /metrics; without an event loop, the timer's thread is what can show life."""
-        if str(worker.pool_cls.__module__).endswith(".thread"):
+        if threads := str(worker.pool_cls.__module__).endswith(".thread"):
             take_over(worker.pool)
         make_pools(worker.app)
         begin_giving_back()
@@ -125,6 +126,8 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
         except WmsError as error:
             refuse(error)
         begin_measuring(get_settings(), *self._roles(worker))
+        if threads and self._roles(worker) == [metrics.WORKER] and get_settings().worker_one_processor:
+            begin_keeping()
 
     def _begin_publishing(self) -> None:
         """Not where a pool forks: each child has a producer of its own."""
