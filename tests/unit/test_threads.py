@@ -15,24 +15,41 @@ from wms_tasks.roles.threads import AT_ONCE, Threads, take_over
 SECONDS = 5.0
 
 
+class Long:
+    """Work that begins, and goes on until it may end."""
+
+    def __init__(self) -> None:
+        self._gate, self._running = threading.Event(), threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        self._running.release()
+        self._gate.wait(SECONDS)
+
+    def began(self, times: int) -> None:
+        """Wait until it has, so often since the last call."""
+        for _ in range(times):
+            assert self._running.acquire(timeout=SECONDS)
+
+    def begins_no_more(self) -> bool:
+        """As of now."""
+        return not self._running.acquire(blocking=False)
+
+    def end(self) -> None:
+        """All of it, now and later."""
+        self._gate.set()
+
+
 def test_threads_are_begun_as_they_are_needed_and_no_more_than_may_be() -> None:
-    pool, gate, running = Threads(3), threading.Event(), threading.Semaphore(0)
-
-    def work() -> None:
-        running.release()
-        gate.wait(SECONDS)
-
+    pool, work = Threads(3), Long()
     pool.submit(work)
     assert len(pool._threads) == 1
     for _ in range(5):
         pool.submit(work)
-    for _ in range(3):
-        assert running.acquire(timeout=SECONDS)
+    work.began(3)
     assert len(pool._threads) == 3
-    assert not running.acquire(blocking=False)
-    gate.set()
-    for _ in range(3):
-        assert running.acquire(timeout=SECONDS)
+    assert work.begins_no_more()
+    work.end()
+    work.began(3)
     pool.shutdown()
 
 
@@ -60,32 +77,20 @@ def test_short_work_that_comes_together_is_done_by_few() -> None:
 
 def test_long_work_that_comes_together_gets_a_thread_each() -> None:
     """Though nothing more comes: the last thread that was begun sees to the next."""
-    pool, gate, running = Threads(50), threading.Event(), threading.Semaphore(0)
-
-    def work() -> None:
-        running.release()
-        gate.wait(SECONDS)
-
+    pool, work = Threads(50), Long()
     for _ in range(50):
         pool.submit(work)
-    for _ in range(50):
-        assert running.acquire(timeout=SECONDS)
-    gate.set()
+    work.began(50)
+    work.end()
     pool.shutdown()
 
 
 def test_a_thread_ends_that_has_had_nothing_to_do_for_long() -> None:
-    pool, gate, running = Threads(4, idle_seconds=0.05), threading.Event(), threading.Semaphore(0)
-
-    def work() -> None:
-        running.release()
-        gate.wait(SECONDS)
-
+    pool, work = Threads(4, idle_seconds=0.05), Long()
     for _ in range(4):
         pool.submit(work)
-    for _ in range(4):
-        assert running.acquire(timeout=SECONDS)
-    gate.set()
+    work.began(4)
+    work.end()
     wait_until(lambda: not pool._threads, SECONDS, "all have ended")
     done = threading.Event()
     pool.submit(done.set)

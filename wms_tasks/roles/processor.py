@@ -3,9 +3,9 @@ Keeps a probe worker on one processor at a time, the one that others use least: 
 starts, where its pool is threads.
 
 Its threads take turns at Python's lock, a dozen times for each probe. On several processors whoever gets it next mostly
-has to be woken on another one, out of its idle state and with cold caches, while nobody runs Python: with hundreds of
-threads on two processors a worker made 300 probes a second, and 530 on one of them (docs/performance.md). More than one
-it can hardly use, so more workers are the way to more of them.
+has to be woken on another one, out of its idle state and with cold caches, while nobody runs Python: a worker with more
+to do than it can makes a third more probes on one of two (docs/decisions/0039). More than one it can hardly use, so
+more workers are the way to more of them.
 
 The kernel keeps others off a processor that is busy. Two workers on the same one, or one beside something that may not
 leave it either, see each other. Both then want to be elsewhere, and would meet again there, so each moves only every
@@ -70,14 +70,14 @@ class Keeper:
         """
         self._chance = chance
         self._allowed = sorted(allowed)
-        # Workers that are started together begin on different ones.
+        # So that of many workers not all begin on the first one.
         self.now = self._allowed[os.getpid() % len(self._allowed)]
         self._place()
         self._read()
 
     def look(self) -> None:
         """
-        Once every few seconds: move, where it is worth it; threads that have come since stay with the others.
+        Once every `EVERY_SECONDS`: move, where it is worth it; threads that have come since stay with the others.
 
         Raises:
             OSError: it may not, or the system does not tell.
@@ -109,7 +109,7 @@ def _run(keeper: Keeper) -> None:
         while not pause.wait(EVERY_SECONDS):
             keeper.look()
     except OSError as error:
-        # A processor was taken away, or the right to choose one: then it is the system's affair again.
+        # A processor was taken away, or the right to choose one: then we stay where the system has put us.
         log.warning("worker.processor_not_kept", error=str(error))
 
 
