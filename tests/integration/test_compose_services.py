@@ -92,7 +92,8 @@ def compose_kafka(tmp_path: Path, kafka_jars: Path) -> Iterator[dict[str, int]]:
     heap = service("kafka")["environment"]["KAFKA_HEAP_OPTS"].split()
     command = [str(java()), *heap, "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={tmp_path}", "-cp", f"{kafka_jars}/*"]
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    storage = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(properties)]
+    # With "=": one id of 64 begins with a dash, and is taken for an option otherwise.
+    storage = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", str(properties)]
     subprocess.run([*command, *storage], check=True, capture_output=True, timeout=60)
     with (
         (tmp_path / "log").open("w") as log,
