@@ -14,13 +14,14 @@ from typing import Literal
 
 from bench.day_of_results import day_of_results
 from bench.figure import Figure, Measure, Round, Subject, at_least, at_most
-from bench.on_persist import RESULTS, drained, full_topic
+from bench.on_persist import drained, full_topic
 from wms_tasks.codec.wire import WireReader, WireWriter
 from wms_tasks.persist.rows import Rows
 from wms_tasks.settings import Settings
 from wms_tasks.store.message import Message, Row
 
 Format = Literal["json", "avro"]
+RESULTS = 200_000
 # A hundred slots of each: the reader of Avro learns a site once, and a persist process runs for days.
 SITES = RESULTS // 100
 ROWS = 20_000
@@ -65,8 +66,8 @@ def _json_and_avro(folder: Path) -> Iterator[Measure]:
     day = datetime.now(UTC).date()
     # Services of their own, so that neither waits behind what the other has left to do.
     with (
-        full_topic(folder / "json", sites=SITES) as json,
-        full_topic(folder / "avro", sites=SITES, wire_format="avro") as avro,
+        full_topic(folder / "json", RESULTS, SITES) as json,
+        full_topic(folder / "avro", RESULTS, SITES, wire_format="avro") as avro,
     ):
 
         def measure(number: int) -> Round:

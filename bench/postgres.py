@@ -33,24 +33,30 @@ def postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
 
 
 class Committed(NamedTuple):
-    """Rows of a table, the seconds between its first and its last commit, and how many rows the first one brought."""
+    """
+    Rows of a table; the seconds between the first and the last commit of a full batch; and how many rows came after
+    the first until then. A batch that is not full has waited for its time to end, not for anybody to work.
+    """
 
     rows: int
     seconds: float
-    first_rows: int
+    rows_meanwhile: int
 
     @property
     def per_second(self) -> float:
         """How fast rows came after the first commit."""
-        return (self.rows - self.first_rows) / self.seconds
+        return self.rows_meanwhile / self.seconds
 
 
 def committed(url: str, schema: str, table: str) -> Committed:
-    """When the rows that are there now were committed, by the server's own clock."""
+    """When the rows that are there now were committed, by the server's own clock; full is half of the fullest."""
     statement = sql.SQL(
-        "WITH by_commit AS (SELECT pg_xact_commit_timestamp(xmin) AS at, count(*) AS rows FROM {} GROUP BY 1) "
-        "SELECT sum(rows)::bigint, extract(epoch FROM max(at) - min(at))::float8, "
-        "(SELECT rows FROM by_commit ORDER BY at LIMIT 1) FROM by_commit"
+        "WITH by_commit AS (SELECT pg_xact_commit_timestamp(xmin) AS at, count(*) AS rows FROM {} GROUP BY 1), "
+        "ends AS (SELECT min(at) AS first, max(at) AS last FROM by_commit "
+        "WHERE 2 * rows >= (SELECT max(rows) FROM by_commit)) "
+        "SELECT sum(rows)::bigint, extract(epoch FROM last - first)::float8, "
+        "coalesce(sum(rows) FILTER (WHERE at > first AND at <= last), 0)::bigint "
+        "FROM by_commit, ends GROUP BY first, last"
     ).format(sql.Identifier(schema, table))
     with psycopg.connect(url) as connection:
         row = connection.execute(statement).fetchone()

@@ -92,6 +92,22 @@ def test_while_postgres_is_slow_the_next_batch_is_gathered(settings: Settings) -
     assert query(settings, "SELECT sum(next_offset) FROM wms.offsets") == [(40,)]
 
 
+def test_threads_take_shorter_turns_only_while_a_batch_is_written(settings: Settings) -> None:
+    """It concerns the whole process, which in `wms up` has other roles too."""
+    usual = sys.getswitchinterval()
+    ensure_topic(settings)
+    with running(settings) as loop:
+        until_ready(loop)
+        assert sys.getswitchinterval() == usual
+        with blocked(settings):
+            send(settings, slots(10))
+            until_it_waits(settings)
+            assert sys.getswitchinterval() < usual
+        wait_for_rows(settings, 10)
+        until_held(loop, 0)
+        assert sys.getswitchinterval() == usual
+
+
 def test_both_batches_together_stay_within_the_bytes_of_one(settings: Settings) -> None:
     """What does not fit stays in Kafka until the first is written."""
     small = settings.model_copy(update={"persist_max_bytes": 100_000, "kafka_topic_partitions": 1})

@@ -46,7 +46,7 @@ def test_lines_are_joined_to_blocks_and_none_is_lost() -> None:
 
 def test_the_first_commit_only_starts_the_clock() -> None:
     """How long its rows took is not known."""
-    assert Committed(rows=21_000, seconds=2.0, first_rows=1_000).per_second == 10_000
+    assert Committed(rows=21_004, seconds=2.0, rows_meanwhile=20_000).per_second == 10_000
 
 
 def test_a_peer_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ Used by connection.py and reading.py.
 
 from __future__ import annotations
 
+import atexit
 import select
 import socket
 import ssl
@@ -49,6 +50,7 @@ def _asking() -> socket.socket:
     after the first one does; with only a probe's own sockets asking, it would begin and end with each.
     """
     kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    atexit.register(kept.close)
     _ask_kernel(kept)
     return kept
 

@@ -42,6 +42,8 @@ def _config(settings: Settings) -> dict[str, object]:
         # while the queue has room, so one more of them may come on top.
         "queued.max.messages.kbytes": settings.persist_queue_max_bytes // 1024,
         "fetch.max.bytes": settings.persist_queue_max_bytes,
+        # How long a fetch is put off while the queue has no room; librdkafka's own 1,000 ms let the queue run empty.
+        "fetch.queue.backoff.ms": 10,
         # A topic that is made, or given more partitions, is noticed after this.
         "topic.metadata.refresh.interval.ms": 10_000,
         **CONNECTIONS,
