@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import trustme
@@ -36,7 +37,8 @@ SLOW_MS = 300
 CONCURRENCY = 768
 _MANY_SITES = 4000
 _QUEUED = 12_000
-_RAMP_SECONDS = 2.0
+# In which as many threads begin as 300 ms want.
+_RAMP_SECONDS = 4.0
 _FULL_SECONDS = 5.0
 
 _ON = (
@@ -189,14 +191,18 @@ def _full(folder: Path) -> Iterator[Measure]:
             one.warm_up(PER_SECOND)
             one.take(0)
 
+        runs = {
+            "free": partial(_full_speed, free, 1),
+            "one": partial(_full_speed, own, 1),
+            "two": partial(_full_speed, own, 2),
+        }
+
         def measure(number: int) -> Round:
-            of_free = _full_speed(free, 1) if number % 2 else 0.0
-            found = {workers: _full_speed(own, workers) for workers in ((2, 1) if number % 2 else (1, 2))}
-            of_free = of_free or _full_speed(free, 1)
+            found = {name: runs[name]() for name in sorted(runs, reverse=number % 2 == 1)}
             return {
-                "worker_full": found[1],
-                "worker_scale": found[2] / found[1],
-                "worker_one_processor": found[1] / of_free,
+                "worker_full": found["one"],
+                "worker_scale": found["two"] / found["one"],
+                "worker_one_processor": found["one"] / found["free"],
             }
 
         yield measure
