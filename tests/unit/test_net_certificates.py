@@ -30,7 +30,8 @@ from tests.certificates import (
 from tests.guards import ON_LOOPBACK
 from tests.servers import LocalServer, answer, hang, redirect
 from wms_tasks.net import certificate as certificates
-from wms_tasks.net.certificate import MAX_NAMES, certificate_of, read_chain
+from wms_tasks.net.certificate import certificate_of
+from wms_tasks.net.chain import MAX_NAMES, read_chain
 from wms_tasks.net.fetch import Answer, Fetcher
 from wms_tasks.net.redirect import Request
 from wms_tasks.net.tls import context_for

@@ -3,7 +3,7 @@ The Avro schemas of the record: ``schemas/metrics.avsc``, with which this releas
 published, ``metrics.v{n}.{m}.avsc``, which stay for good so that what was written can be read.
 
 A new ``m`` only adds what older readers can do without; anything else is a new ``n``, a namespace and a topic of its
-own (compatibility.py judges). Read from the package, once.
+own (compatibility.py judges). Read from the package, once; fastavro, 2 MB, is imported with the first of them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from importlib.resources import files
 from operator import itemgetter
 from typing import Any
 
-from fastavro.schema import SchemaParseException, UnknownType, fingerprint, parse_schema, to_parsing_canonical_form
-
 from wms_tasks.codec.rules import one_line
 from wms_tasks.codec.upcast import UPCASTS
 from wms_tasks.errors import CodecError
 from wms_tasks.result import SCHEMA_VERSION
 
 _RECORD = re.compile(r"wms\.metrics\.v(\d+)\.Result")
-# What fastavro raises of it.
-_NO_SCHEMA = (ValueError, TypeError, KeyError, AttributeError, RecursionError, SchemaParseException, UnknownType)
+# What fastavro raises of it, beside its own.
+_NO_SCHEMA = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _PUBLISHED = re.compile(r"metrics\.(v(\d+)\.(\d+))\.avsc")
 
 
@@ -55,10 +53,12 @@ def read_schema(text: str) -> AvroSchema:
     Raises:
         CodecError: it is no schema, or not of a record that this release reads.
     """
+    from fastavro import schema
+
     try:
-        parsed = parse_schema(json.loads(text))
-        crc = bytes.fromhex(fingerprint(to_parsing_canonical_form(parsed), "CRC-64-AVRO"))
-    except _NO_SCHEMA as error:
+        parsed = schema.parse_schema(json.loads(text))
+        crc = bytes.fromhex(schema.fingerprint(schema.to_parsing_canonical_form(parsed), "CRC-64-AVRO"))
+    except (*_NO_SCHEMA, schema.SchemaParseException, schema.UnknownType) as error:
         raise CodecError(f"no Avro schema: {one_line(error)}") from error
     name = parsed.get("name") if isinstance(parsed, dict) else None
     found = _RECORD.fullmatch(name or "")

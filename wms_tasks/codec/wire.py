@@ -1,6 +1,6 @@
 """
 Which codec: a writer for what WMS_WIRE_FORMAT says, and a reader that takes both, told apart by the content-type and,
-for Avro, by the framing. Made by publish and by persist, once a process.
+for Avro, by the framing. Made by publish and by persist, once a process. What Avro needs is imported where Avro is met.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import structlog
 
-from wms_tasks.codec import avro_codec, json_codec
+from wms_tasks.codec import json_codec
 from wms_tasks.codec.avro_schema import AvroSchema, by_fingerprint, current
 from wms_tasks.codec.compatibility import breaks_either_way
 from wms_tasks.codec.envelope import AVRO, CONTENT_TYPE, JSON, Headers, content_type_of, headers_of
@@ -57,6 +57,8 @@ class WireWriter:
         if not self._avro:
             return json_codec.encode(result), headers_of(result, JSON)
         frame = self._frame or self._ask()
+        from wms_tasks.codec import avro_codec
+
         return frame + avro_codec.encode(result), headers_of(result, AVRO)
 
     def _ask(self) -> bytes:
@@ -136,6 +138,8 @@ class WireReader:
             raise CodecError(f"content-type is {content_type!r}, neither {JSON.decode()} nor {AVRO.decode()}")
         frame = unframe(value)
         assert value is not None
+        from wms_tasks.codec import avro_codec
+
         return avro_codec.decode(value, frame.start, self._schema(frame.schema))
 
     def _look_up(self, registry: Registry, schema_id: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import struct
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple
 
 from wms_tasks.codec.avro_schema import current
@@ -109,9 +110,13 @@ class AvroRows:
         self._tails: dict[bytes, Tail] = {}
         self._workers: dict[bytes, bytes] = {}
         self._high = _High()
+
+    @cached_property
+    def _usable(self) -> bool:
+        """Found out at the first datum, since the schema brings fastavro with it."""
         fields = current().tree["fields"]
         outcomes = fields[HEAD.index("outcome")]["type"]["symbols"]
-        self._usable = tuple(field["name"] for field in fields[: len(HEAD)]) == HEAD and outcomes[:4] == [*Outcome]
+        return tuple(field["name"] for field in fields[: len(HEAD)]) == HEAD and outcomes[:4] == [*Outcome]
 
     def row_of(self, value: bytes, start: int) -> Made | None:
         """
