@@ -65,3 +65,16 @@ def test_what_a_redirect_may_leave_in_memory() -> None:
             ask(f"/?{number}{'x' * 8000}")
         assert (adapter._prepare.cache_info().currsize, redact._bare_url.cache_info().currsize) == kept
     assert redact.bare_url("https://a.example/" + "x" * 2000 + "?token").endswith("x…")
+
+
+def test_what_is_kept_for_each_site() -> None:
+    """Sites that are sent the same share it; robots.txt, asked for once a day, is not kept."""
+    with LocalServer({"/": answer()}) as local:
+        usual = {"User-Agent": "wms", "Accept": "*/*"}
+        first, second = (adapter._prepare("GET", local.url(path), tuple(usual.items()), None) for path in ("/a", "/b"))
+        assert first.headers == usual
+        assert first.headers is second.headers
+        before = adapter._prepare.cache_info().currsize
+        request = Request(method="GET", url=local.url("/robots.txt"))
+        Fetcher().fetch(request, deadline_seconds=10, guard=ON_LOOPBACK)
+        assert adapter._prepare.cache_info().currsize == before

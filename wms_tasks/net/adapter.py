@@ -9,8 +9,10 @@ probe's CPU time (2.22 against 2.09 ms), and reasons.py looks through to the inn
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,8 +25,9 @@ from wms_tasks.net.redirect import DEFAULT_PORTS, Request
 from wms_tasks.tracing import HEADER
 
 # A longer url is not kept, since a stranger may write another one, of 8 KiB, for each redirect; nor is a body, nor what
-# is another one each time.
+# is another one each time, nor what is asked for once a day.
 _MAX_KEPT_CHARACTERS = 1024
+_ROBOTS = "/robots.txt"
 # The server may have answered before it read all, and closed; what it answered is still to be read.
 _ANSWERED_ALREADY = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE})
 
@@ -37,8 +40,15 @@ class _Ready:
     port: int
     method: str
     target: str = field(repr=False)
-    headers: Any = field(repr=False)
+    headers: Mapping[str, Any] = field(repr=False)
     body: Any = field(repr=False)
+    chunked: bool
+
+
+@lru_cache(maxsize=1024)
+def _same(headers: tuple[tuple[str, Any], ...]) -> Mapping[str, Any]:
+    """Most sites are sent the same headers: one record of them, instead of 1 KB for each site."""
+    return MappingProxyType(dict(headers))
 
 
 @lru_cache(maxsize=4096)
@@ -55,7 +65,15 @@ def _prepare(method: str, url: str, headers: tuple[tuple[str, str], ...], body: 
     # Never None: http.client would take what follows the last colon of an IPv6 address for the port.
     port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     host = _normalize_host(parts.hostname or "", scheme="http")
-    return _Ready(host, port, str(prepared.method), prepared.path_url, prepared.headers, prepared.body)
+    chunked = not (prepared.body is None or "Content-Length" in prepared.headers)
+    headers_out = _same(tuple(prepared.headers.items()))
+    return _Ready(host, port, str(prepared.method), prepared.path_url, headers_out, prepared.body, chunked)
+
+
+def _is_kept(request: Request) -> bool:
+    url = request.url
+    is_usual = request.body is None and len(url) <= _MAX_KEPT_CHARACTERS and not url.endswith(_ROBOTS)
+    return is_usual and HEADER not in request.headers
 
 
 def send(request: Request, way: Way) -> BaseHTTPResponse:
@@ -65,8 +83,7 @@ def send(request: Request, way: Way) -> BaseHTTPResponse:
     Raises:
         One of CLIENT_ERRORS (reasons.py), where that fails.
     """
-    is_kept = request.body is None and len(request.url) <= _MAX_KEPT_CHARACTERS and HEADER not in request.headers
-    prepare = _prepare if is_kept else _prepare.__wrapped__
+    prepare = _prepare if _is_kept(request) else _prepare.__wrapped__
     ready = prepare(request.method, request.url, tuple(request.headers.items()), request.body)
     connection = Connection(ready.host, ready.port, way=way)
     try:
@@ -88,7 +105,7 @@ def _ask(connection: Connection, ready: _Ready) -> None:
             ready.target,
             body=ready.body,
             headers=ready.headers,
-            chunked=not (ready.body is None or "Content-Length" in ready.headers),
+            chunked=ready.chunked,
             preload_content=False,
             decode_content=False,
         )
