@@ -122,6 +122,8 @@ def test_up_shows_rows_stops_on_every_signal_and_comes_back(tmp_path: Path, kafk
     first = Running(tmp_path, environ)
     first.seconds_to(r"healthy is up 200", timeout_seconds=60)
     assert scrape(int(environ["WMS_UP_METRICS_PORT"])).sum("wms_probe_results_total", outcome="up") >= 1
+    flower = int(environ["WMS_UP_FLOWER_PORT"])
+    wait_until(lambda: scrape(flower).sum("flower_events_total", task="wms.probe", type="task-succeeded") >= 1, 20)
     assert first.stop(signal.SIGINT) <= 12
 
     again = Running(tmp_path, environ)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wms_tasks.commands.output import Output, Unread
-from wms_tasks.settings import PREFIX, Settings, get_settings, load_settings
+from wms_tasks.settings import Settings, get_settings, load_settings
 
 if TYPE_CHECKING:
     from wms_tasks.embedded.process import ServiceProcess
@@ -109,16 +109,18 @@ def _point_at(services: EmbeddedServices, settings: Settings, sites_path: Path, 
 
 def _flower(settings: Settings) -> ServiceProcess:
     """Flower, on loopback; a process of its own, since it is a whole web server."""
+    from wms_tasks.celery_config import configuration
+    from wms_tasks.embedded.flower import environ_for
     from wms_tasks.embedded.process import Program, ServiceProcess
 
     folder = settings.data_dir.resolve() / "flower"
     folder.mkdir(exist_ok=True)
     argv = (
-        *(sys.executable, "-m", "celery", "-A", "wms_tasks", "flower", "--address=127.0.0.1"),
+        *(sys.executable, "-m", "wms_tasks.embedded.flower", "--address=127.0.0.1"),
         *(f"--port={settings.up_flower_port}", "--max_tasks=5000", "--purge_offline_workers=60"),
         f"--db={folder / 'flower'}",
     )
-    environ = tuple((n, v) for n, v in os.environ.items() if n.startswith(PREFIX) and n != "WMS_LOG_FILE")
+    environ = tuple(environ_for(configuration(settings)).items())
     return ServiceProcess(
         Program(name="Flower", folder=folder, argv=argv, stop_signal=signal.SIGTERM, stop_seconds=3.0, environ=environ)
     )
@@ -154,7 +156,9 @@ def _import_roles() -> None:
 def _up(settings: Settings, sites_path: Path, names: list[str], console: Output) -> int:
     """Start in order, run until told to stop, stop in the reverse order; the exit code."""
     from wms_tasks.embedded.services import EmbeddedServices
+    from wms_tasks.roles.memory import hold_less
 
+    hold_less()
     with contextlib.ExitStack() as stack:
         services = EmbeddedServices(settings)
         stack.callback(services.stop)

@@ -56,11 +56,15 @@ def resident_bytes() -> int:
     return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _hold_less() -> None:
+@lru_cache(maxsize=1)
+def hold_less() -> None:
     """
     Two heaps for all threads, instead of eight for each core, and memory of its own for what is large, which goes back
-    at once (mallopt(3)); glibc otherwise stops doing so when it has seen some of it freed.
+    at once (mallopt(3)); glibc otherwise stops doing so when it has seen some of it freed. A thread that has begun
+    keeps the heap that it has, so this is for whoever begins some early.
     """
+    if trimmer() is None:
+        return
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_ARENA_MAX, 2)
     libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
@@ -102,5 +106,5 @@ def begin_giving_back() -> None:
     """From now on, in a thread of its own, until the process ends; once."""
     trim = trimmer()
     if trim is not None and _STATM.exists():
-        _hold_less()
+        hold_less()
         threading.Thread(target=_run, args=(trim,), name="memory", daemon=True).start()
