@@ -23,6 +23,9 @@ from wms_tasks.taking import Taking
 _ONE_MORE_TRY = 1
 # Beyond what the pool's threads use: the consumer's own, the control mailbox and the sweep of unacknowledged messages.
 SPARE_CONNECTIONS = 20
+# redis-py gives each connection a buffer of 64 KiB to read into, and a worker has a hundred of them after a burst. What
+# Redis answers us is a few bytes; a longer answer is read in several steps.
+_READ_BYTES = 4096
 
 
 class Channel(Taking):
@@ -56,8 +59,11 @@ class Channel(Taking):
         # What the event loop polls must fail at once. A retry would connect anew behind its back and wait there for an
         # answer, without a timeout: a worker whose pub/sub connection was reset consumed nothing until the next
         # broadcast came, for minutes, and said nothing.
-        retries = 0 if asynchronous else self.client_retries
-        return {**super()._connparams(asynchronous), "retry": Retry(NoBackoff(), retries)}
+        made = super()._connparams(asynchronous)
+        if asynchronous:
+            # The one connection where messages come in, many at a time, keeps its buffer.
+            return {**made, "retry": Retry(NoBackoff(), 0)}
+        return {**made, "retry": Retry(NoBackoff(), self.client_retries), "socket_read_size": _READ_BYTES}
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]
@@ -105,5 +111,6 @@ def connect_redis(settings: Settings, *, timeout_seconds: float = 2.0, retries: 
         health_check_interval=10,
         max_connections=settings.probes_at_a_time + SPARE_CONNECTIONS,
         retry=Retry(NoBackoff(), retries),
+        socket_read_size=_READ_BYTES,
         **options,
     )
