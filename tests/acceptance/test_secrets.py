@@ -157,4 +157,6 @@ def test_a_secret_is_nowhere_but_at_the_site(
     ((kept,),) = query(settings, "SELECT DISTINCT evidence ->> 'body' FROM wms.results WHERE evidence IS NOT NULL")
     assert SCRUBBED in kept
     outcomes = set(query(settings, "SELECT site_name, outcome, reason FROM wms.results"))
+    # On a busy machine a slot may begin so late that no turn is left in it.
+    outcomes.discard(("repeats", "skipped", "rate_limited"))
     assert outcomes == {("repeats", "down", "status"), ("elsewhere", "skipped", "secret")}
