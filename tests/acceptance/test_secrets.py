@@ -28,9 +28,10 @@ from wms_tasks.settings import Settings
 RUN = [sys.executable, "-m", "wms_tasks.cli", "run"]
 VARIABLE, FILE, PASSWORD = "canary-in-a-variable", "canary-in-a-file", "canary-as-a-password"
 BASIC = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+# Long enough that also on a busy machine a slot begins while a turn is left in it.
 SITES = """
 hosts: {{127.0.0.1: {{spacing: 1ms}}}}
-defaults: {{interval: 2s, timeout: 800ms, jitter: 0s, retries: 1, robots: ignore, evidence: body}}
+defaults: {{interval: 5s, timeout: 800ms, jitter: 0s, retries: 1, robots: ignore, evidence: body}}
 sites:
   - name: repeats
     url: {url}
@@ -157,6 +158,4 @@ def test_a_secret_is_nowhere_but_at_the_site(
     ((kept,),) = query(settings, "SELECT DISTINCT evidence ->> 'body' FROM wms.results WHERE evidence IS NOT NULL")
     assert SCRUBBED in kept
     outcomes = set(query(settings, "SELECT site_name, outcome, reason FROM wms.results"))
-    # On a busy machine a slot may begin so late that no turn is left in it.
-    outcomes.discard(("repeats", "skipped", "rate_limited"))
     assert outcomes == {("repeats", "down", "status"), ("elsewhere", "skipped", "secret")}
