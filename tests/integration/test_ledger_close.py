@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 from wms_tasks import clock, metrics
 from wms_tasks.app import app_for
 from wms_tasks.codec import json_codec
-from wms_tasks.errors import TopicMissingError
+from wms_tasks.errors import MigrationError, TopicMissingError
 from wms_tasks.fill.missed import UNPUBLISHED_MAX, unpublished_key
 from wms_tasks.ledger import waiting
 from wms_tasks.ledger.close import close_slots
@@ -29,9 +29,12 @@ from wms_tasks.schedule.announce import Outage
 from wms_tasks.schedule.outbox import Outbox
 from wms_tasks.settings import Settings
 from wms_tasks.sites.record import Site
+from wms_tasks.store.migrate import migrate_up
+from wms_tasks.store.migration_files import folder, migration_files
 from wms_tasks.topic import ensure_topic
 
 SITE = a_site()
+MIGRATIONS = [one.migration_id for one in migration_files(folder())]
 
 
 @pytest.fixture
@@ -325,3 +328,20 @@ def test_how_far_a_dead_leader_came_is_known_from_its_marks(eager: Settings) -> 
     reasons = list(missed(eager).values())
     assert reasons[:9] == ["unknown"] * 7 + ["scheduler_down"] + ["scheduler_down"]
     assert set(reasons[9:]) == {"unknown"}
+
+
+@pytest.mark.parametrize("newest", MIGRATIONS)
+def test_between_two_migrations_it_is_one_line(eager: Settings, empty_database_url: str, newest: str) -> None:
+    """Beat speaks while a first start still migrates; its word and sites wait until the schema is whole."""
+    half = eager.model_copy(update={"database_url": empty_database_url})
+    migrate_up(half, newest, give_up_after_seconds=20)
+    ensure_topic(half)
+    begun = seconds_ago(60)
+    outcomes = []
+    for task in (lambda: close_slots(half, a_word(begun, seconds_ago(0))), lambda: announced(half, SITE, at_us=begun)):
+        try:
+            task()
+        except MigrationError as error:
+            outcomes.append(str(error))
+    assert all("has no schema of ours, or an older one" in one for one in outcomes)
+    assert bool(outcomes) is (newest < "0006.shards"), outcomes

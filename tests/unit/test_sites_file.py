@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Sized
+from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from wms_tasks.errors import SitesFileError
 from wms_tasks.sites.file import SitesFile, load_file, load_sites
@@ -15,8 +18,9 @@ from wms_tasks.sites.record import Auth, Expect, HeaderRule, Site, TlsOptions, s
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "sites.yaml"
 DOCUMENTS = ("README.md", "docs/sites.md")
-# 100,000 sites in at most 15 s on one core and 500 MB; here a tenth of them, with the same limit for each.
-SECONDS_PER_SITE = 15 / 100_000
+# 100,000 sites in at most 15 s on one core and 500 MB, as the bench measures. Here a twentieth of them, beside what
+# PyYAML's C loader alone takes for the same text (30 s for 100,000): 0.45 times that where this was written.
+OF_PYYAML = 0.75
 
 
 def written(tmp_path: Path, text: str) -> SitesFile:
@@ -397,7 +401,7 @@ def test_the_documents_examples_are_valid(tmp_path: Path, name: str) -> None:
 
 def test_many_sites_are_checked_quickly(tmp_path: Path) -> None:
     """CPU time for each site, every key in use, stays far below what beat can spare."""
-    count = 10_000
+    count = 5_000
     path = tmp_path / "sites.yaml"
     path.write_text(
         "sites:\n"
@@ -410,10 +414,13 @@ def test_many_sites_are_checked_quickly(tmp_path: Path) -> None:
         encoding="utf-8",
     )
 
-    def seconds() -> float:
+    def seconds(load: Callable[[], Sized]) -> float:
         before = time.process_time()
-        assert len(load_sites(path)) == count
+        assert len(load()) == count
         return time.process_time() - before
 
+    def pyyaml() -> Sized:
+        return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)["sites"]  # type: ignore[no-any-return]
+
     # What else the machine does costs CPU time too, by its caches: the best of a few.
-    assert any(seconds() <= count * SECONDS_PER_SITE for _ in range(4))
+    assert any(seconds(partial(load_sites, path)) <= OF_PYYAML * seconds(pyyaml) for _ in range(4))

@@ -22,7 +22,7 @@ from wms_tasks.commands.picture import Pipeline, SiteLine, Snapshot, changes, fr
 from wms_tasks.errors import ServiceUnavailable
 from wms_tasks.persist.stats import PersistStats
 from wms_tasks.settings import Settings
-from wms_tasks.store.connect import connect
+from wms_tasks.store.connect import NO_SCHEMA, connect
 from wms_tasks.store.read import PipelineFacts, SiteState, pipeline, site_states
 
 REFRESH_SECONDS = 1.0
@@ -75,7 +75,7 @@ class SnapshotSource:
         facts = None
         try:
             states, facts = self._from_postgres()
-        except psycopg.errors.UndefinedTable:
+        except NO_SCHEMA:
             notices.append("The schema is being made")
         except (psycopg.Error, ServiceUnavailable) as error:
             self._drop()

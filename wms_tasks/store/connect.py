@@ -149,7 +149,7 @@ def session(
         limit_seconds: the whole block may take no longer; None: as long as it likes, a person can end it.
     Raises:
         ServiceUnavailable: also when the connection is lost in the middle.
-        MigrationError: a table is missing.
+        MigrationError: a table, a column or a function is missing.
         NotAllowed: its login has no right to that.
     """
     with _connect(settings, role) as connection:
@@ -180,8 +180,14 @@ def allowed(settings: Settings) -> Iterator[None]:
         raise NotAllowed(f"{settings.database_variable}: its login may not do that: {first_line(error)}") from error
 
 
-# What Postgres says where nothing has been migrated yet, or not enough.
-NO_SCHEMA = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+# What Postgres says where nothing has been migrated yet, or not enough: also between two migrations of a first start.
+NO_SCHEMA = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InvalidColumnReference,
+    psycopg.errors.InvalidSchemaName,
+)
 
 
 def no_schema(settings: Settings, error: psycopg.Error) -> MigrationError:
