@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from kombu.transport import redis as kombu_redis
+from kombu.utils.json import dumps
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -50,6 +51,19 @@ class Channel(Taking):
         if self._shared is None or self._shared.connection_pool is not self.pool:
             self._shared = super()._create_client()
         return self._shared
+
+    def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
+        """
+        What waits for an instant goes to the queue's head: who takes it holds it until then, and a slot that was begun
+        is ended first. Behind a worker's backlog, as kombu puts it, it is too late when it is taken: of the first
+        minute of 10,000 sites, most had their robots.txt read and then expired there.
+        """
+        if not message.get("headers", {}).get("eta"):
+            super()._put(queue, message, **options)
+            return
+        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+        with self.conn_or_acquire() as client:
+            client.rpush(key, dumps(message))
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         # Closing a lost connection restores its messages, after the connection has forgotten where it pointed. Stock

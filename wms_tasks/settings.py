@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         "threads", description="Celery's pool where the command line names none; gevent needs `-P gevent` there too."
     )
     worker_concurrency: int = Field(
-        256,
+        384,
         ge=1,
         le=4096,
         description="Probes at a time in one worker: threads, begun as they are needed, of which slow hosts get half. Under "

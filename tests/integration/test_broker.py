@@ -75,6 +75,20 @@ def test_a_forked_child_makes_its_own_client(broker_settings: Settings) -> None:
     connection.release()
 
 
+def test_what_waits_for_an_instant_is_taken_before_a_backlog(broker_settings: Settings) -> None:
+    """Else the turn that it waits for is long over when a worker holds it; all others in the order they came."""
+    app = app_for(broker_settings)
+    with app.connection_for_write() as connection:
+        simple = connection.SimpleQueue("q")
+        for number, headers in enumerate([{}, {"eta": None}, {"eta": "2026-11-26T12:00:00+00:00"}]):
+            simple.put(number, headers=headers)
+        taken = [simple.get(timeout=5) for _ in range(3)]
+        assert [message.payload for message in taken] == [2, 0, 1]
+        for message in taken:
+            message.ack()
+        simple.close()
+
+
 def test_an_unacknowledged_message_comes_back(broker_settings: Settings) -> None:
     """A closed channel restores what it held, through our client."""
     app = app_for(broker_settings)

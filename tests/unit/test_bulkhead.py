@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import pytest
+
+from wms_tasks.fill import bulkhead as bulkhead_module
 from wms_tasks.fill.bulkhead import KEPT_HOSTS, SLOW_SECONDS, Bulkhead
 
 
@@ -25,6 +28,23 @@ def test_slow_hosts_get_half_of_the_places_and_the_others_any() -> None:
         assert running.enter_context(bulkhead.place("quick")) is not None
         assert not ran(bulkhead, "c", 10.0)
     assert ran(bulkhead, "c", 10.0)
+
+
+def test_who_runs_for_long_has_a_slow_ones_place_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a worker starts, all hosts of a dead provider are new to it; those it knows must wait then."""
+    now = 100.0
+    monkeypatch.setattr(bulkhead_module.time, "monotonic", lambda: now)
+    bulkhead = Bulkhead(4)
+    ran(bulkhead, "slow", 10.0)
+    with ExitStack() as running:
+        for host in "ab":
+            assert running.enter_context(bulkhead.place(host)) is not None
+        now += SLOW_SECONDS - 0.01
+        assert ran(bulkhead, "slow", 10.0)
+        now += 0.01
+        assert not ran(bulkhead, "slow", 10.0)
+        assert running.enter_context(bulkhead.place("new")) is not None
+    assert ran(bulkhead, "slow", 10.0)
 
 
 def test_a_host_that_answers_quickly_again_is_no_longer_slow() -> None:

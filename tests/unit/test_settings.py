@@ -11,8 +11,8 @@ from wms_tasks.settings import PREFORK_PER_CORE, Settings, load_settings, load_u
 
 
 def test_prefork_does_not_take_the_threads_default() -> None:
-    """256 threads are cheap, 256 processes are not; a number that somebody chose stands."""
-    assert Settings().probes_at_a_time == 256
+    """384 threads are cheap, 384 processes are not; a number that somebody chose stands."""
+    assert Settings().probes_at_a_time == 384
     assert Settings(worker_pool="prefork").probes_at_a_time == PREFORK_PER_CORE * (os.cpu_count() or 1)
     assert Settings(worker_pool="prefork", worker_concurrency=30).probes_at_a_time == 30
 

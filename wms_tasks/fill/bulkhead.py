@@ -8,6 +8,7 @@ Nothing is remembered over a restart, nor shared between processes: a slow host 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ SLOW_SHARE = 0.5
 KEPT_HOSTS = 10_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Place:
     """A run at a slot. ``asked_seconds``: what its requests to the host took; None while none was made."""
 
@@ -37,7 +38,10 @@ class Bulkhead:
         self._slow_places = max(1, int(probes * SLOW_SHARE))
         self._lock = threading.Lock()
         self._slow: dict[str, None] = {}
-        self._taken = 0
+        self._taken: set[Place] = set()
+        # At hosts not known as slow, by their begin, the oldest first. Who runs for long takes a slow one's place: when
+        # a provider dies, and when a worker starts, its sites are all new to it.
+        self._running: dict[Place, float] = {}
 
     @property
     def slow_hosts(self) -> int:
@@ -47,20 +51,39 @@ class Bulkhead:
     @contextmanager
     def place(self, host: str) -> Iterator[Place | None]:
         """Run there; None where the host was slow and such hosts have all their places taken."""
-        with self._lock:
-            slow = host in self._slow
-            refused = slow and self._taken >= self._slow_places
-            self._taken += slow and not refused
-        if refused:
+        place = self._take(host)
+        if place is None:
             yield None
             return
-        place = Place()
         try:
             yield place
         finally:
-            with self._lock:
-                self._taken -= slow
-                self._learn(host, place.asked_seconds)
+            self._give_back(place, host)
+
+    def _take(self, host: str) -> Place | None:
+        place, now = Place(), time.monotonic()
+        with self._lock:
+            if host not in self._slow:
+                self._running[place] = now
+            elif self._slow_runs(now) >= self._slow_places:
+                return None
+            else:
+                self._taken.add(place)
+        return place
+
+    def _slow_runs(self, now: float) -> int:
+        """How many hold a place of the slow ones; the caller has the lock."""
+        while self._running and now - next(iter(self._running.values())) >= SLOW_SECONDS:
+            place = next(iter(self._running))
+            del self._running[place]
+            self._taken.add(place)
+        return len(self._taken)
+
+    def _give_back(self, place: Place, host: str) -> None:
+        with self._lock:
+            self._running.pop(place, None)
+            self._taken.discard(place)
+            self._learn(host, place.asked_seconds)
 
     def _learn(self, host: str, asked_seconds: float | None) -> None:
         if asked_seconds is None:

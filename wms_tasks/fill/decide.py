@@ -35,7 +35,7 @@ _UNPUBLISHED_RETRY_SECONDS = (1.0, 2.0, 5.0, HOP_SECONDS)
 _POLITENESS_RETRY_SECONDS = 1.0
 # Asked for again a few times in a slot: of many slots that wait so, each second would cost more than probes do.
 _PLACE_RETRY_SECONDS = 1.0
-_PLACE_RETRY_SHARE = 0.25
+_PLACE_RETRY_SHARE = 0.5
 _NEWER_RETRY_SECONDS = 1.0
 _NEWER_LAST_SECONDS = 0.25
 
@@ -116,12 +116,16 @@ def begin(order: ProbeOrder, now: datetime) -> Step | None:
 
 def turn_in_hand(order: ProbeOrder, now: datetime) -> Go | Again | None:
     """What an order that carries a turn may do: go, or wait on. None: it carries none, or one that has lapsed."""
-    if order.turn_at is None:
+    if order.turn_at is None or lapsed_seconds(order, now):
         return None
     wait_seconds = (order.turn_at - now).total_seconds()
-    if wait_seconds < -max(LAPSED_SECONDS, order.site.spacing_seconds / 10):
-        return None
     return Go() if wait_seconds <= NEAR_SECONDS else _wait(order, wait_seconds)
+
+
+def lapsed_seconds(order: ProbeOrder, now: datetime) -> float:
+    """How long ago a turn was that it did not use in time; 0.0: it has none such."""
+    late_seconds = (now - order.turn_at).total_seconds() if order.turn_at is not None else 0.0
+    return late_seconds if late_seconds > max(LAPSED_SECONDS, order.site.spacing_seconds / 10) else 0.0
 
 
 def is_left_alone(patience_seconds: float) -> bool:

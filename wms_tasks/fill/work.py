@@ -46,8 +46,10 @@ ROBOTS_SECONDS = 5.0
 class Turns(Protocol):
     """See `wms_tasks.polite.rate.HostTurns`."""
 
-    def reserve(self, host: str, *, spacing_seconds: float, latest_in_seconds: float) -> Turn:
-        """The host's next free instant, where it is not too late."""
+    def reserve(
+        self, host: str, *, spacing_seconds: float, latest_in_seconds: float, lapsed_seconds: float = 0.0
+    ) -> Turn:
+        """The host's next free instant, where it is not too late; instead of one that lapsed, where it had that."""
 
     def patience_seconds(self, host: str) -> float:
         """How long the host is to be left alone."""
@@ -186,17 +188,19 @@ class _Run:
 
     def _turn(self) -> Go | Again | End:
         """The one in hand, unless the host asked for patience since it was given; else a new one."""
-        turn = decide.turn_in_hand(self._order, clock.utcnow())
+        now = clock.utcnow()
+        turn = decide.turn_in_hand(self._order, now)
         if isinstance(turn, Go) and decide.is_left_alone(self._parts.turns.patience_seconds(self._host)):
             turn = None
-        return turn or self._new_turn()
+        return turn or self._new_turn(lapsed_seconds=decide.lapsed_seconds(self._order, now))
 
-    def _new_turn(self) -> Go | Again | End:
+    def _new_turn(self, *, lapsed_seconds: float = 0.0) -> Go | Again | End:
         now = clock.utcnow()
         turn = self._parts.turns.reserve(
             self._host,
             spacing_seconds=decide.spacing_seconds(self._order, self._crawl_delay_seconds),
             latest_in_seconds=decide.latest_turn_seconds(self._order, now),
+            lapsed_seconds=lapsed_seconds,
         )
         if turn.wait_seconds is None:
             metrics.NO_TURN.inc(decide.held_back_by(self._order, turn, self._crawl_delay_seconds))

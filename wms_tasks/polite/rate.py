@@ -15,18 +15,25 @@ from typing import Any
 from wms_tasks.polite.script import Script
 
 # KEYS: the host's next free instant in microseconds of Redis' clock; the host's back-off, which lives as long as that
-# lasts. ARGV: spacing, latest wait in microseconds. Answers the wait (-1: none in time) and what the back-off has left.
+# lasts. ARGV, in microseconds: spacing; latest wait; how long ago the caller had a turn that it did not use, 0: it had
+# none. That one is taken back where no other was given since: then the next free instant was a spacing after it, else
+# two. Answers the wait (-1: none in time) and what the back-off has left.
 # The first key lives until the instant has passed and a second more: then a missing key and a passed instant mean the
 # same. Lua's numbers are doubles, exact up to 2^53 (the year 2255 here), and Redis writes all their digits.
 _RESERVE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local patience = math.max(0, redis.call('PTTL', KEYS[2])) * 1000
-local turn = math.max(now + patience, tonumber(redis.call('GET', KEYS[1]) or 0))
+local free = tonumber(redis.call('GET', KEYS[1]) or 0)
+local lapsed = tonumber(ARGV[3])
+if lapsed > 0 and free < now - lapsed + 1.5 * ARGV[1] then
+  free = 0
+end
+local turn = math.max(now + patience, free)
 if turn - now > tonumber(ARGV[2]) then
   return {-1, patience}
 end
-local free = turn + tonumber(ARGV[1])
+free = turn + tonumber(ARGV[1])
 local ttl = math.ceil((free - now) / 1000) + 1000
 redis.call('SET', KEYS[1], free, 'PX', ttl)
 return {turn - now, patience}
@@ -68,7 +75,9 @@ class HostTurns:
         self._reserve = Script(redis_client, _RESERVE)
         self._back_off = Script(redis_client, _BACK_OFF)
 
-    def reserve(self, host: str, *, spacing_seconds: float, latest_in_seconds: float) -> Turn:
+    def reserve(
+        self, host: str, *, spacing_seconds: float, latest_in_seconds: float, lapsed_seconds: float = 0.0
+    ) -> Turn:
         """
         Take the host's next free instant, if it is not too late. One call.
 
@@ -76,6 +85,8 @@ class HostTurns:
             host: as ``sites.url.host_of`` writes it.
             spacing_seconds: least time to the turn after this one; microseconds count.
             latest_in_seconds: the longest wait that is still of use; below 0 nobody is asked.
+            lapsed_seconds: how long ago the caller had a turn that it did not use. It has the next one at once where
+                nobody got one since, instead of a spacing later, when a busy worker would be late again.
 
         Raises:
             redis.RedisError: Redis does not answer.
@@ -84,7 +95,7 @@ class HostTurns:
             return Turn(wait_seconds=None)
         wait, patience = self._reserve(
             keys=[self._turn_prefix + host, self._back_off_prefix + host],
-            arguments=[round(spacing_seconds * 1e6), int(latest_in_seconds * 1e6)],
+            arguments=[round(spacing_seconds * 1e6), int(latest_in_seconds * 1e6), round(lapsed_seconds * 1e6)],
         )
         return Turn(wait_seconds=None if int(wait) < 0 else int(wait) / 1e6, patience_seconds=int(patience) / 1e6)
 
