@@ -6,9 +6,9 @@ What came from a stranger's server is made printable here, so that it cannot ste
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 
 import click
 from rich.console import Console
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 
 def instant(at: datetime | None) -> str:
     """UTC to the second, as ISO 8601 with a Z; empty for None."""
-    return "" if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return "" if at is None else f"{at.isoformat()[:19]}Z"
 
 
 def milliseconds(value: float | None) -> str:
@@ -44,16 +44,29 @@ def show(header: Sequence[str], rows: Iterable[Sequence[str]], *, console: Conso
     Rows are printed as they come, a few hundred at a time on a terminal too, so that a long answer fills no memory.
     """
     console = console or Console(highlight=False)
-    clean = ([printable(cell) for cell in row] for row in rows)
-    first = list(islice(clean, _LOOK_AHEAD_ROWS))
+    clean = map(_printable_row, rows)
+    some = list(islice(clean, _LOOK_AHEAD_ROWS))
     if console.is_terminal:
-        while first:
-            console.print(_table(header, first))
-            first = list(islice(clean, _LOOK_AHEAD_ROWS))
+        while some:
+            console.print(_table(header, some))
+            some = list(islice(clean, _LOOK_AHEAD_ROWS))
         return
-    widths = [max(map(len, column)) for column in zip(header, *first, strict=True)]
-    for line in chain([header], first, clean):
-        click.echo(_line(line, widths))
+    line = _columns(header, some)
+    click.echo(line(*header).rstrip())
+    while some:
+        # Together, since each echo is a write of its own.
+        click.echo("\n".join([line(*row).rstrip() for row in some]))
+        some = list(islice(clean, _LOOK_AHEAD_ROWS))
+
+
+def _printable_row(row: Sequence[str]) -> Sequence[str]:
+    return row if "".join(row).isprintable() else [printable(cell) for cell in row]
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Callable[..., str]:
+    """Makes a line of as many cells, each as wide as the widest of these."""
+    widths = (max(map(len, column)) for column in zip(header, *rows, strict=True))
+    return "  ".join(f"{{:<{width}}}" for width in widths).format
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -65,7 +78,3 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     return table
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
