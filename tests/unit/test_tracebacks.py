@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 from billiard import einfo
+from celery import Celery
+from celery.app import trace
+from celery.exceptions import Ignore
 
 from wms_tasks.roles.tracebacks import thin_out
 
@@ -16,10 +19,10 @@ from wms_tasks.roles.tracebacks import thin_out
 @pytest.fixture(autouse=True)
 def thin() -> Iterator[None]:
     """As in a worker."""
-    usual = einfo._Frame.Code
+    usual, usual_info = einfo._Frame.Code, trace.ExceptionInfo
     thin_out()
     yield
-    einfo._Frame.Code = usual
+    einfo._Frame.Code, trace.ExceptionInfo = usual, usual_info
 
 
 def fail() -> None:
@@ -65,3 +68,22 @@ def test_the_bulk_is_not_copied() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 50_000
+
+
+@pytest.mark.parametrize(
+    ("raised", "state", "formatted"), [(Ignore("sent again"), "IGNORED", False), (KeyError("of ours"), "FAILURE", True)]
+)
+def test_only_what_went_wrong_says_where(raised: Exception, state: str, formatted: bool) -> None:
+    """By Celery's own tracer; whoever acknowledges reads the exception in either, in another process too."""
+    app = Celery("t", broker="memory://", backend="cache+memory://", set_as_current=False)
+
+    def run() -> None:
+        raise raised
+
+    task = app.task(run, name="t.run")
+    traced = trace.build_tracer("t.run", task, app=app, eager=True)("an-id", (), {}, {"id": "an-id"})
+    assert traced.info.state == state
+    info = pickle.loads(pickle.dumps(traced.retval))
+    assert isinstance(info, einfo.ExceptionInfo)
+    assert type(getattr(info.exception, "exc", info.exception)) is type(raised)
+    assert ("in run" in info.traceback) is formatted

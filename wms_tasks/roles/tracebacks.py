@@ -6,16 +6,22 @@ another process to read; twice where it is ignored. Each copy lists four numbers
 on the way, Celery's own included: 0.5 MB, and 1.2 of 1.8 ms of CPU for a message that goes back to wait for its turn.
 Bursts of them made a worker's memory grow for good (to 176 MB from 122, with 64 threads; now to 128). Lines are still
 named; what is lost are the little arrows below them.
+
+Of a message that was sent again, or that nobody may begin, Celery says ``Ignore``, and formats where that was raised as
+well, twice, for nobody: 0.52 of the 0.54 ms of CPU that its tracer takes then. That is left out altogether.
 """
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
 from billiard import einfo
+from celery.app import trace
+from celery.exceptions import Ignore
 
 _NOWHERE = (None, None, None, None)
 
@@ -45,6 +51,19 @@ class ThinCode(einfo._Code):  # type: ignore[misc]
         return lambda: repeat(_NOWHERE)
 
 
+class OutcomeInfo(einfo.ExceptionInfo):  # type: ignore[misc]
+    """billiard's note of an exception; of one that only says what becomes of the message, not where it was raised."""
+
+    def __init__(self, exc_info: Any = None, internal: bool = False) -> None:
+        kind, exception, _ = found = exc_info or sys.exc_info()
+        if kind is None or not issubclass(kind, Ignore):
+            super().__init__(found, internal)
+            return
+        self.type, self.exception, self.internal = kind, exception, internal
+        self.tb, self.traceback = None, ""
+
+
 def thin_out() -> None:
     """From now on, in this process and those that it forks."""
     einfo._Frame.Code = ThinCode
+    trace.ExceptionInfo = OutcomeInfo
