@@ -6,6 +6,7 @@ Every error a person can mend is one line on stderr; exit 0 fine, 1 it did not w
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
@@ -57,7 +58,11 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
+        # What is loaded stays: while that is done nobody looks for cycles in it, nor later, nor when Python ends.
+        gc.disable()
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        gc.freeze()
+        gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
