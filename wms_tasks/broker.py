@@ -58,7 +58,7 @@ class Channel(Taking):
         is ended first. Behind a worker's backlog, as kombu puts it, it is too late when it is taken: of the first
         minute of 10,000 sites, most had their robots.txt read and then expired there.
         """
-        if options or not message["headers"].get("eta"):
+        if "_publish_batch" in options or not message["headers"].get("eta"):
             super()._put(queue, message, **options)
             return
         key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
