@@ -36,7 +36,7 @@ BLACKBOX = "blackbox_exporter"
 SLOW_MS = 300
 CONCURRENCY = 768
 _MANY_SITES = 4000
-_QUEUED = 16_000
+_QUEUED = 32_000
 # In which as many threads begin as 300 ms want: each has to wait for its turn at the interpreter, too.
 _RAMP_SECONDS = 8.0
 _FULL_SECONDS = 5.0
