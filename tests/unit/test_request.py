@@ -90,21 +90,3 @@ def test_it_is_revoked_where_somebody_said_so(monkeypatch: pytest.MonkeyPatch) -
     finally:
         state.revoked.pop_value("another")
     announced.assert_called_once_with("revoked", False, None, False)
-
-
-@pytest.mark.parametrize(("retries", "told"), [(0, False), (2, True)])
-def test_redis_hears_of_an_expiry_only_where_it_has_a_retry(
-    monkeypatch: pytest.MonkeyPatch, retries: int, told: bool
-) -> None:
-    """It is acknowledged and announced all the same; a RETRY must not go on saying otherwise."""
-    request = made(expires=(NOW - timedelta(seconds=1)).isoformat(), retries=retries)
-    assert request.store_errors
-    backend, heard = Mock(), Mock()
-    monkeypatch.setattr(probe.app, "_local", SimpleNamespace(backend=backend))
-    monkeypatch.setattr(clock, "utcnow", lambda: NOW)
-    monkeypatch.setattr(request, "_expires", NOW - timedelta(days=300))
-    monkeypatch.setattr("celery.worker.request.send_revoked", heard)
-    assert request.revoked()
-    assert backend.mark_as_revoked.call_args.kwargs["store_result"] is told
-    request._on_ack.assert_called_once()
-    assert heard.call_args.kwargs["expired"]

@@ -2,9 +2,7 @@
 Celery's request of a task, with less work for each. Named by ``celery_config``, through `ProbingTask`.
 
 Stock Celery reads its time zone out of the configuration three times for each message, parses the end of its validity
-with dateutil, and looks twice whether it has been revoked; all of it in the event loop's thread. There it also tells
-Redis of each message that expired, in two round trips that wait for the interpreter among all probes: a worker that
-began late, with a minute of messages before it, was so busy with those that had just expired that all others did too.
+with dateutil, and looks twice whether it has been revoked; all of it in the event loop's thread.
 """
 
 from __future__ import annotations
@@ -34,17 +32,15 @@ class Request(CeleryRequest):  # type: ignore[misc]
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, maybe_iso8601=_instant, **options)
-        self._lapsed = False
-
-    @property
-    def store_errors(self) -> bool:
-        """Whether Redis is told how it ended. That it expired is no news, unless a RETRY of it stands there."""
-        told: bool = super().store_errors
-        return told and not (self._lapsed and not self.request_dict.get("retries"))
 
     def revoked(self) -> bool:
         """Whether nobody may run it any more; Celery's own answer, and what follows, where it may be so."""
-        self._lapsed = self._expires is not None and clock.utcnow() > self._expires
-        if self._already_revoked or self._lapsed or self.id in state.revoked or self.stamped_headers:
+        expires = self._expires
+        if (
+            self._already_revoked
+            or (expires is not None and clock.utcnow() > expires)
+            or self.id in state.revoked
+            or self.stamped_headers
+        ):
             return bool(super().revoked())
         return False
