@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from wms_tasks.fill import bulkhead as bulkhead_module
+from wms_tasks import clock
 from wms_tasks.fill.bulkhead import KEPT_HOSTS, SLOW_SECONDS, Bulkhead
 
 
@@ -33,7 +33,7 @@ def test_slow_hosts_get_half_of_the_places_and_the_others_any() -> None:
 def test_who_runs_for_long_has_a_slow_ones_place_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """When a worker starts, all hosts of a dead provider are new to it; those it knows must wait then."""
     now = 100.0
-    monkeypatch.setattr(bulkhead_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
     bulkhead = Bulkhead(4)
     ran(bulkhead, "slow", 10.0)
     with ExitStack() as running:

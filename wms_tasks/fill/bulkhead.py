@@ -8,10 +8,11 @@ Nothing is remembered over a restart, nor shared between processes: a slow host 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from wms_tasks import clock
 
 # A thread held longer is what one has too few of. Most sites answer in a tenth of it.
 SLOW_SECONDS = 1.0
@@ -61,7 +62,7 @@ class Bulkhead:
             self._give_back(place, host)
 
     def _take(self, host: str) -> Place | None:
-        place, now = Place(), time.monotonic()
+        place, now = Place(), clock.monotonic()
         with self._lock:
             if host not in self._slow:
                 self._running[place] = now
