@@ -309,13 +309,13 @@ def probed(found: Phases, outcome: str, reason: str) -> None:
             PHASE_SECONDS.observe(milliseconds / 1000, phase, outcome, reason)
 
 
-def stored(*, rows: int, duplicates: int, slots: Iterable[datetime], at: datetime, write_seconds: float) -> None:
-    """A batch is in Postgres since `at`, these slots in it; its rejects are counted where their reasons are known."""
+def stored(*, rows: int, duplicates: int, delays_seconds: Iterable[float], at: datetime, write_seconds: float) -> None:
+    """A batch is in Postgres since `at`, so long after its slots; rejects are counted where their reasons are known."""
     BATCHES.inc()
     ROWS.inc(by=rows)
     DUPLICATES.inc(by=duplicates)
     WRITE_SECONDS.observe(write_seconds)
-    DELAY.observe_all((at - slot).total_seconds() for slot in slots)
+    DELAY.observe_all(delays_seconds)
     LAST_WRITE.set(at.timestamp())
 
 

@@ -141,14 +141,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     read, redirects included. ``matched`` is None where no body regexp was asked for or no body was read. ``detail``
     is one redacted line. ``spec_digest`` names the version of the site's spec that was probed.
 
-    From ``address`` on, what the last hop was; None where it was not reached, and in messages of releases before 0.2.
-    ``wire_bytes`` is the body as it came, ``body_bytes`` as decoded, both as far as read.
+    From ``address`` to ``certificate``, what the last hop was; None where it was not reached, and in messages of
+    releases before 0.2. ``wire_bytes`` is the body as it came, ``body_bytes`` as decoded, both as far as read.
+
+    The order is that of the JSON: first what stays the same for a site from slot to slot, which persist knows by its
+    bytes (persist/json_row.py). Readers need not care.
     """
 
     schema_version: int = SCHEMA_VERSION
     site_id: UUID
     site_name: str
     location: str
+    spec_digest: str
+    address: str | None = None
+    http_version: str | None = None
+    tls_version: str | None = None
+    tls_cipher: str | None = None
+    content_type: str | None = None
+    certificate: Certificate | None = None
     scheduled_at: datetime
     due_at: datetime
     started_at: datetime | None
@@ -159,16 +169,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status_code: int | None
     response_time_ms: float | None
     matched: bool | None
-    worker: str
-    spec_digest: str
-    address: str | None = None
-    http_version: str | None = None
-    tls_version: str | None = None
-    tls_cipher: str | None = None
     redirects: int | None = None
     wire_bytes: int | None = None
     body_bytes: int | None = None
-    content_type: str | None = None
     phases: Phases | None = None
-    certificate: Certificate | None = None
     evidence: Evidence | None = None
+    worker: str

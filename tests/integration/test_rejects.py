@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from tests.results import FULL, SITE_ID, a_result
 from wms_tasks.cli import wms
 from wms_tasks.codec import json_codec
+from wms_tasks.persist.column import microseconds
 from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.persist.rows import reject
 from wms_tasks.settings import Settings
@@ -72,7 +73,9 @@ def test_replay_takes_the_place_of_a_missed_row(connection: Any) -> None:
     """And of no other; the reject is gone with it."""
     (wanted,) = rejected(connection, json_codec.encode(a_result(**FULL, scheduled_at=SLOT)))
     missed = copy_row(a_result(scheduled_at=SLOT, outcome="missed", reason="rejected"))
-    write_batch(connection, [Row(missed, SLOT, message(1, b""))], [], [OffsetMove(KEY, 1, 2)], make_reject=reject)
+    write_batch(
+        connection, [Row(missed, microseconds(SLOT), message(1, b""))], [], [OffsetMove(KEY, 1, 2)], make_reject=reject
+    )
     assert run("replay", wanted).stdout == "1 stored, 0 still rejected\n"
     assert rows(connection) == [("down", "status", "rejected")]
     (row,) = results(connection, None, SLOT)
@@ -84,7 +87,9 @@ def test_replay_of_what_is_stored_already_changes_nothing(connection: Any) -> No
     """It is counted as a redelivery."""
     (wanted,) = rejected(connection, json_codec.encode(RESULT))
     data = copy_row(a_result(scheduled_at=SLOT, outcome="down", reason="timeout"))
-    write_batch(connection, [Row(data, SLOT, message(1, b""))], [], [OffsetMove(KEY, 1, 2)], make_reject=reject)
+    write_batch(
+        connection, [Row(data, microseconds(SLOT), message(1, b""))], [], [OffsetMove(KEY, 1, 2)], make_reject=reject
+    )
     assert run("replay", wanted).exit_code == 0
     assert rows(connection) == [("down", "timeout", None)]
     assert connection.execute("SELECT sum(dropped) FROM wms.redeliveries").fetchone() == (1,)

@@ -126,7 +126,7 @@ def test_a_batch_is_linked_with_so_many_and_no_more(made: Made) -> None:
 
     def record(number: int, header: str) -> Row:
         message = Message("t", "id", 0, number, None, b"", [("content-type", b"x"), ("traceparent", header.encode())])
-        return Row(b"", clock.EPOCH, message)
+        return Row(b"", 0, message)
 
     sampled = [HEADER.replace("0af76519", f"{number + 1:08x}") for number in range(of_batches.MOST + 10)]
     records = [record(0, HEADER.removesuffix("01") + "00"), *(record(n, header) for n, header in enumerate(sampled))]

@@ -60,14 +60,7 @@ def decode(value: bytes, start: int, schema: AvroSchema) -> Result:
     Raises:
         CodecError: one line that says what is wrong.
     """
-    source = BytesIO(value)
-    source.seek(start)
-    try:
-        fields: Any = schemaless_reader(source, schema.parsed, None)
-    except _MALFORMED as error:
-        raise CodecError(f"no Avro of its schema: {one_line(error)}") from error
-    if (left := len(value) - source.tell()) > 0:
-        raise CodecError(f"no Avro of its schema: {left} bytes follow the record")
+    fields = fields_of(value, start, schema.parsed)
     if schema.n != SCHEMA_VERSION:
         return upcast(schema.n, fields)
     try:
@@ -76,6 +69,26 @@ def decode(value: bytes, start: int, schema: AvroSchema) -> Result:
         raise CodecError(one_line(error)) from error
     check_readable(result)
     return result
+
+
+def fields_of(value: bytes, start: int, parsed: Any) -> Any:
+    """
+    What fastavro makes of the bytes from there on.
+
+    Args:
+        parsed: the schema, of a whole record or of what is left of one.
+    Raises:
+        CodecError: they are none, or more.
+    """
+    source = BytesIO(value)
+    source.seek(start)
+    try:
+        fields: Any = schemaless_reader(source, parsed, None)
+    except _MALFORMED as error:
+        raise CodecError(f"no Avro of its schema: {one_line(error)}") from error
+    if (left := len(value) - source.tell()) > 0:
+        raise CodecError(f"no Avro of its schema: {left} bytes follow the record")
+    return fields
 
 
 def _check_numbers(result: Result) -> None:

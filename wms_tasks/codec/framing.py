@@ -15,7 +15,7 @@ from wms_tasks.errors import CodecError
 _CONFLUENT = b"\x00"
 CONFLUENT_BYTES = 5
 _SINGLE_OBJECT = b"\xc3\x01"
-_SINGLE_OBJECT_BYTES = 10
+SINGLE_OBJECT_BYTES = 10
 
 
 class Frame(NamedTuple):
@@ -56,8 +56,8 @@ def unframe(value: bytes | None) -> Frame:
     """
     if not value:
         raise CodecError("the value is empty")
-    if value.startswith(_SINGLE_OBJECT) and len(value) >= _SINGLE_OBJECT_BYTES:
-        return Frame(value[2:_SINGLE_OBJECT_BYTES], _SINGLE_OBJECT_BYTES)
+    if value.startswith(_SINGLE_OBJECT) and len(value) >= SINGLE_OBJECT_BYTES:
+        return Frame(value[2:SINGLE_OBJECT_BYTES], SINGLE_OBJECT_BYTES)
     if (schema_id := registry_id(value)) is not None:
         return Frame(schema_id, CONFLUENT_BYTES)
     raise CodecError(f"no Avro framing: the value begins with {value[:2].hex(' ')}, of {len(value)} bytes")

@@ -13,8 +13,16 @@ import structlog
 from wms_tasks.codec import json_codec
 from wms_tasks.codec.avro_schema import AvroSchema, by_fingerprint, current
 from wms_tasks.codec.compatibility import breaks_either_way
-from wms_tasks.codec.envelope import AVRO, CONTENT_TYPE, JSON, Headers, content_type_of, headers_of
-from wms_tasks.codec.framing import CONFLUENT_BYTES, confluent, is_framed, registry_id, single_object, unframe
+from wms_tasks.codec.envelope import AVRO, JSON, Headers, content_type_of, headers_of
+from wms_tasks.codec.framing import (
+    CONFLUENT_BYTES,
+    SINGLE_OBJECT_BYTES,
+    confluent,
+    is_framed,
+    registry_id,
+    single_object,
+    unframe,
+)
 from wms_tasks.codec.registry import Registry
 from wms_tasks.errors import CodecError, NotRegistered
 from wms_tasks.result import Result
@@ -94,21 +102,19 @@ class WireReader:
         self._registry = Registry(settings) if settings is not None and has_registry else None
         self._ready: set[int] = set()
         self._ours: set[int] = set()
+        self._framed: bytes | None = None
 
-    def start_of_ours(self, value: bytes | None, headers: Headers) -> int | None:
-        """Where the Avro datum begins, if it is written with just this release's schema; None of all else."""
+    def start_of_ours(self, value: bytes) -> int | None:
+        """Where the Avro datum begins, if its framing says just this release's schema; None of all else."""
+        if value[:SINGLE_OBJECT_BYTES] == self._framed:
+            return SINGLE_OBJECT_BYTES
         if not value or value[0] not in _AVRO_BEGINS:
             return None
-        if value.startswith(_ours_framed()):
-            start = len(_ours_framed())
-        elif registry_id(value) in self._ours:
-            start = CONFLUENT_BYTES
-        else:
-            return None
-        for name, content in headers:
-            if name == CONTENT_TYPE and content != AVRO:
-                return None
-        return start
+        # Only now, because it brings fastavro with it.
+        self._framed = _ours_framed()
+        if value.startswith(self._framed):
+            return SINGLE_OBJECT_BYTES
+        return CONFLUENT_BYTES if registry_id(value) in self._ours else None
 
     def prepare(self, values: Iterable[bytes | None]) -> None:
         """

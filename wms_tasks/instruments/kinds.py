@@ -139,7 +139,9 @@ class BulkHistogram(Instrument):
 
     def observe_all(self, found: Iterable[float]) -> None:
         """Each of these; less than 0 counts as 0, as for `Histogram`."""
-        ordered = sorted(max(0.0, value) for value in found)
+        ordered = sorted(found)
+        if ordered and ordered[0] < 0.0:
+            ordered = [max(0.0, value) for value in ordered]
         ends = [0, *(bisect_right(ordered, edge) for edge in self.edges), len(ordered)]
         with self._lock:
             for place, (start, end) in enumerate(pairwise(ends)):

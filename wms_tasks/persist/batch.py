@@ -7,7 +7,7 @@ Keeps what it is given in the order given and gives all of it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 Record = TypeVar("Record")
@@ -17,19 +17,11 @@ _LEAST_BYTES = 1024
 
 
 class Batch(Generic[Record]):
-    """
-    The records since the last batch. ``now`` is a monotonic clock in seconds.
+    """The records since the last batch. ``now`` is a monotonic clock in seconds."""
 
-    Args:
-        size_of: a record's bytes.
-    """
-
-    def __init__(
-        self, *, max_records: int, max_bytes: int, timeout_seconds: float, size_of: Callable[[Record], int]
-    ) -> None:
+    def __init__(self, *, max_records: int, max_bytes: int, timeout_seconds: float) -> None:
         self._max_records = max_records
         self._max_bytes = max_bytes
-        self._size_of = size_of
         self._bytes = 0
         self._largest = _LEAST_BYTES
         self._timeout_seconds = timeout_seconds
@@ -60,10 +52,12 @@ class Batch(Generic[Record]):
         """Of all its records."""
         return self._bytes
 
-    def add(self, records: list[Record], now: float) -> None:
+    def add(self, records: list[Record], sizes_bytes: Sequence[int], now: float) -> None:
         """
         Append at the end.
 
+        Args:
+            sizes_bytes: of each record.
         Raises:
             ValueError: more records than it may have.
         """
@@ -73,9 +67,8 @@ class Batch(Generic[Record]):
         if records and self._ends_at is None:
             self._ends_at = now + self._timeout_seconds
         self._records += records
-        if sizes := [self._size_of(record) for record in records]:
-            self._bytes += sum(sizes)
-            self._largest = max(self._largest, *sizes)
+        self._bytes += sum(sizes_bytes)
+        self._largest = max(self._largest, max(sizes_bytes, default=0))
 
     def due(self, now: float) -> bool:
         """Whether it has ended. An empty batch never has."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 
 from wms_tasks.result import Evidence, Outcome, Phases, Reason, Result
 
@@ -18,6 +17,8 @@ _OUTCOMES = frozenset(Outcome)
 _KNOWN_REASONS = frozenset(Reason)
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NO_PHASES = Phases()
+
+NUL = "a text holds the character NUL, which Postgres cannot store"
 
 
 class Unstorable(Exception):  # noqa: N818 - reads as what it says
@@ -75,8 +76,7 @@ def _name_misfit(result: Result) -> None:
     ):
         if number is not None and not 0 <= number <= largest:
             raise Unstorable(f"{name} {number} is outside 0…{largest}")
-    if not 0 < len(result.location) <= _LOCATION_MAX_CHARACTERS:
-        raise Unstorable(f"location has {len(result.location)} characters, outside 1…{_LOCATION_MAX_CHARACTERS}")
+    check_location(result.location)
     phases = result.phases or _NO_PHASES
     for name, time_ms in (
         ("response_time_ms", result.response_time_ms),
@@ -90,28 +90,23 @@ def _name_misfit(result: Result) -> None:
             raise Unstorable(f"{name} is {time_ms}")
 
 
-def refuse_nul(result: Result) -> None:
+def check_location(location: str) -> None:
     """
-    Postgres cannot store NUL in a text; in JSON it would, and fail whoever reads the text of it.
+    Part of the key.
+
+    Raises:
+        Unstorable: it is empty, or too long.
+    """
+    if not 0 < len(location) <= _LOCATION_MAX_CHARACTERS:
+        raise Unstorable(f"location has {len(location)} characters, outside 1…{_LOCATION_MAX_CHARACTERS}")
+
+
+def refuse_nul(evidence: Evidence) -> None:
+    """
+    Postgres would store NUL in JSON, and fail whoever reads the text of it.
 
     Raises:
         Unstorable: one of its texts holds that character.
     """
-    if any("\x00" in text for text in _all_texts(result)):
-        raise Unstorable("a text holds the character NUL, which Postgres cannot store")
-
-
-def _all_texts(result: Result) -> Iterator[str]:
-    for name in result.__struct_fields__:
-        if isinstance(value := getattr(result, name), str):
-            yield value
-    if result.certificate is not None:
-        yield from (result.certificate.subject, result.certificate.issuer, *result.certificate.names)
-    if result.evidence is not None:
-        yield from _strings(result.evidence)
-
-
-def _strings(evidence: Evidence) -> Iterator[str]:
-    yield from evidence.headers
-    yield from evidence.headers.values()
-    yield evidence.body or ""
+    if any("\x00" in text for text in (*evidence.headers, *evidence.headers.values(), evidence.body or "")):
+        raise Unstorable(NUL)

@@ -22,10 +22,6 @@ from wms_tasks.store.message import Headers, Message, OffsetMove, PartitionKey, 
 from wms_tasks.topic import TopicIdentity
 
 
-def _size_of(record: Row | Reject) -> int:
-    return len(record.message.value or b"")
-
-
 class Parcel(NamedTuple):
     """A batch as it is written; ``size_bytes`` of its values."""
 
@@ -48,7 +44,6 @@ class Hand:
             max_records=settings.persist_max_records,
             max_bytes=settings.persist_max_bytes,
             timeout_seconds=settings.persist_timeout_ms / 1000,
-            size_of=_size_of,
         )
 
     @property
@@ -97,16 +92,19 @@ class Hand:
         assert self.identity is not None
         self._wire.prepare(one.value() for one in messages)
         before, topic, topic_id = self.batch.size_bytes, self._topic, self.identity.topic_id
+        take, row_or_reject, next_ = self.places.take, self._rows.row_or_reject, Taken.NEXT
         records: list[Row | Reject] = []
+        sizes_bytes: list[int] = []
         for one in messages:
             # None only in events, which the reader keeps.
             partition: int = one.partition()  # type: ignore[assignment]
             offset: int = one.offset()  # type: ignore[assignment]
-            if self.places.take(partition, offset) is Taken.NEXT:
+            if take(partition, offset) is next_:
                 headers: Headers = one.headers() or ()  # type: ignore[assignment]
-                message = Message(topic, topic_id, partition, offset, one.key(), one.value(), headers)
-                records.append(self._rows.row_or_reject(message))
-        self.batch.add(records, clock.monotonic())
+                value = one.value()
+                records.append(row_or_reject(Message(topic, topic_id, partition, offset, one.key(), value, headers)))
+                sizes_bytes.append(0 if value is None else len(value))
+        self.batch.add(records, sizes_bytes, clock.monotonic())
         return self.batch.size_bytes - before
 
     def give(self) -> Parcel | None:

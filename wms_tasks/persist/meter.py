@@ -12,6 +12,7 @@ import structlog
 
 from wms_tasks import clock, metrics
 from wms_tasks.heartbeat import Heartbeat
+from wms_tasks.persist.column import microseconds
 from wms_tasks.persist.stats import PartitionStats, PersistStats, State
 from wms_tasks.settings import Settings
 from wms_tasks.store.message import UNKNOWN_END, LostRange, Reject, Row, Written
@@ -70,7 +71,8 @@ class Meter:
     def count(self, written: Written, records: Sequence[Row | Reject], elapsed_ms: float) -> None:
         """A batch was stored."""
         now = clock.utcnow()
-        slots = [record.scheduled_at for record in records if isinstance(record, Row)]
+        now_us = microseconds(now)
+        delays = [(now_us - record.slot_us) / 1e6 for record in records if isinstance(record, Row)]
         self.stats = replace(
             self.stats,
             rows_written=self.stats.rows_written + written.rows,
@@ -80,12 +82,12 @@ class Meter:
             last_batch_records=len(records),
             last_batch_ms=elapsed_ms,
             last_write_at=now,
-            last_end_to_end_seconds=(now - min(slots)).total_seconds() if slots else None,
+            last_end_to_end_seconds=max(delays, default=None),
         )
         metrics.stored(
             rows=written.rows,
             duplicates=written.duplicates,
-            slots=slots,
+            delays_seconds=delays,
             at=now,
             write_seconds=elapsed_ms / 1000,
         )

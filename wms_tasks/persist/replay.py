@@ -38,7 +38,7 @@ def replay(connection: Connection[Any], settings: Settings, stored: StoredReject
     row = row_or_reject(stored.message, wire)
     if isinstance(row, Reject):
         return f"{row.reason}: {row.error}"
-    day = row.scheduled_at.date()
+    day = row.day
     if not kept_days([day], clock.utcnow().date(), settings):
         return f"results keeps no day {day.isoformat()}"
     try:

@@ -24,7 +24,16 @@ from wms_tasks.settings import Settings
 from wms_tasks.store import offsets
 from wms_tasks.store.connect import connect, first_line
 from wms_tasks.store.deadline import Deadline, deadline, end_wait
-from wms_tasks.store.message import LostRange, OffsetMove, PartitionKey, Reject, RejectLimits, Row, Written
+from wms_tasks.store.message import (
+    LostRange,
+    OffsetMove,
+    PartitionKey,
+    Reject,
+    RejectLimits,
+    Row,
+    Written,
+    days_of,
+)
 from wms_tasks.store.partitions import ensure_days, kept_days, partition_days
 from wms_tasks.store.queries import query
 from wms_tasks.store.writer import is_postgres_away, write_batch
@@ -130,8 +139,8 @@ class Sink:
         rejects = [] if len(rows) == len(records) else [one for one in records if isinstance(one, Reject)]
         with self._noticing() as connection:
             if not self._make_days(connection, rows):
-                rejects += [self._no_partition(row) for row in rows if row.scheduled_at.date() not in self._days]
-                rows = [row for row in rows if row.scheduled_at.date() in self._days]
+                rejects += [self._no_partition(row) for row in rows if row.day not in self._days]
+                rows = [row for row in rows if row.day in self._days]
             written = write_batch(connection, rows, rejects, moves, make_reject=reject, limits=self._limits, lost=lost)
         self._back()
         return written
@@ -151,7 +160,7 @@ class Sink:
 
     def _make_days(self, connection: Connection[Any], rows: Sequence[Row]) -> bool:
         """Whether every row's day has a partition now; made where it may have one."""
-        wanted = {row.scheduled_at.date() for row in rows} - self._days
+        wanted = days_of(rows) - self._days
         if days := kept_days(wanted, clock.utcnow().date(), self._settings):
             with connection.transaction():
                 ensure_days(connection, days)
@@ -159,8 +168,7 @@ class Sink:
         return wanted <= self._days
 
     def _no_partition(self, row: Row) -> Reject:
-        day = row.scheduled_at.date().isoformat()
-        why = f"results keeps no day {day}: its slot is too old or in the future"
+        why = f"results keeps no day {row.day.isoformat()}: its slot is too old or in the future"
         return reject(row.message, RejectReason.NO_PARTITION, why)
 
     @contextmanager

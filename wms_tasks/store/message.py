@@ -7,9 +7,9 @@ frozen dataclasses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,8 @@ from wms_tasks.result import RejectReason
 
 # The end of a lost range that reaches to the end of a topic that is gone.
 UNKNOWN_END = 2**63 - 1
+_DAY_US = 86_400_000_000
+_FIRST_DAY = date(2000, 1, 1).toordinal()
 
 Headers = Sequence[tuple[str, bytes | str | None]]
 
@@ -35,11 +37,24 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One row of binary COPY into results; its slot; and the message it was made from."""
+    """
+    One row of binary COPY into results; its slot, in microseconds since 2000, as Postgres counts (UTC); and the message
+    it was made from.
+    """
 
     data: bytes
-    scheduled_at: datetime
+    slot_us: int
     message: Message
+
+    @property
+    def day(self) -> date:
+        """The day of its slot, by which results are parted."""
+        return date.fromordinal(_FIRST_DAY + self.slot_us // _DAY_US)
+
+
+def days_of(rows: Iterable[Row]) -> set[date]:
+    """Of a hundred thousand rows, which are of one day or two."""
+    return {date.fromordinal(_FIRST_DAY + number) for number in {row.slot_us // _DAY_US for row in rows}}
 
 
 @dataclass(frozen=True, slots=True)

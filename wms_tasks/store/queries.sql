@@ -196,10 +196,10 @@ GROUP BY r.topic_id, r.partition
 -- copy_results --
 -- In the order in which persist/copy_row.py writes them; so in copy_staging.
 COPY wms.results (
-    site_id, scheduled_at, due_at, attempt, schema_version, started_at, status_code, response_time_ms, redirects,
-    wire_bytes, body_bytes, resolve_ms, connect_ms, processing_ms, transfer_ms, tls_ms, certificate_expires_at,
-    chain_expires_at, matched, location, outcome, reason, worker, http_version, tls_version, tls_cipher, content_type,
-    site_name, spec_digest, detail, address, certificate_subject, certificate_issuer, certificate_names, evidence
+    scheduled_at, due_at, started_at, attempt, status_code, response_time_ms, redirects, wire_bytes, body_bytes,
+    resolve_ms, connect_ms, processing_ms, transfer_ms, tls_ms, matched, outcome, reason, detail, evidence, worker,
+    schema_version, site_id, location, site_name, spec_digest, address, http_version, tls_version, tls_cipher,
+    content_type, certificate_expires_at, chain_expires_at, certificate_subject, certificate_issuer, certificate_names
 ) FROM STDIN (FORMAT binary)
 
 -- make_staging --
@@ -208,10 +208,10 @@ CREATE TEMP TABLE IF NOT EXISTS results_staging (LIKE wms.results INCLUDING DEFA
 
 -- copy_staging --
 COPY pg_temp.results_staging (
-    site_id, scheduled_at, due_at, attempt, schema_version, started_at, status_code, response_time_ms, redirects,
-    wire_bytes, body_bytes, resolve_ms, connect_ms, processing_ms, transfer_ms, tls_ms, certificate_expires_at,
-    chain_expires_at, matched, location, outcome, reason, worker, http_version, tls_version, tls_cipher, content_type,
-    site_name, spec_digest, detail, address, certificate_subject, certificate_issuer, certificate_names, evidence
+    scheduled_at, due_at, started_at, attempt, status_code, response_time_ms, redirects, wire_bytes, body_bytes,
+    resolve_ms, connect_ms, processing_ms, transfer_ms, tls_ms, matched, outcome, reason, detail, evidence, worker,
+    schema_version, site_id, location, site_name, spec_digest, address, http_version, tls_version, tls_cipher,
+    content_type, certificate_expires_at, chain_expires_at, certificate_subject, certificate_issuer, certificate_names
 ) FROM STDIN (FORMAT binary)
 
 -- merge_staging --
