@@ -51,13 +51,13 @@ class Drained(NamedTuple):
     cpu_us_per_row: float
 
 
-def drained(topic: FullTopic, processes: int, folder: Path, **environ: str) -> Drained:
-    """All of it, by so many persist processes; ``environ`` on top of what all roles have."""
+def drained(topic: FullTopic, processes: int, folder: Path) -> Drained:
+    """All of it, by so many persist processes."""
     topic.empty(topic.ends)
     logs = folder / uuid4().hex
     logs.mkdir()
     with roles(environ_of(topic.settings), logs) as started:
-        workers = [started.start("worker", "--persist", "-n", f"persist{n}@%h", **environ) for n in range(processes)]
+        workers = [started.start("worker", "--persist", "-n", f"persist{n}@%h") for n in range(processes)]
         wait_until(lambda: topic.holders() == processes, _READY_SECONDS, "partitions for all", every_seconds=0.1)
         before = _cpu_seconds(workers)
         topic.set_back()
@@ -151,29 +151,15 @@ def _beside_copy(folder: Path) -> Iterator[Measure]:
         lines = topic.lines()
 
         def measure(number: int) -> Round:
-            def free() -> Drained:
-                return drained(topic, 1, folder, WMS_WORKER_ONE_PROCESSOR="false")
-
             if number % 2:
-                theirs, two, loose, one = (
-                    copied(topic, lines),
-                    drained(topic, 2, folder),
-                    free(),
-                    drained(topic, 1, folder),
-                )
+                theirs, two, one = copied(topic, lines), drained(topic, 2, folder), drained(topic, 1, folder)
             else:
-                one, loose, two, theirs = (
-                    drained(topic, 1, folder),
-                    free(),
-                    drained(topic, 2, folder),
-                    copied(topic, lines),
-                )
+                one, two, theirs = drained(topic, 1, folder), drained(topic, 2, folder), copied(topic, lines)
             return {
                 "persist_rows": one.per_second,
                 "persist_cpu": one.cpu_us_per_row,
                 "persist_copy": one.per_second / theirs,
                 "persist_two": two.per_second / one.per_second,
-                "persist_one_processor": one.per_second / loose.per_second,
             }
 
         yield measure
@@ -212,12 +198,6 @@ PERSIST = Subject(
             name="persist: rows/s of 2 processes",
             unit="×",
             peer="1 process (all share the machine's cores with Postgres and Kafka)",
-        ),
-        Figure(
-            key="persist_one_processor",
-            name="persist: rows/s on one processor at a time, as it is by default",
-            unit="×",
-            peer="the same with WMS_WORKER_ONE_PROCESSOR=false",
         ),
     ),
     open=_beside_copy,

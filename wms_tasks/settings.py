@@ -199,9 +199,8 @@ class Settings(BaseSettings):
     )
     worker_one_processor: bool = Field(
         True,
-        description="Keep the threads of a worker that only probes, or only persists, on one processor at a time, the one "
-        "that others use least (Linux): more it can hardly use, and its threads then wake one another sooner. Not under "
-        "prefork and gevent, nor in `wms up`.",
+        description="Keep a probe worker's threads on one processor at a time, the one that others use least (Linux): more "
+        "it can hardly use, and its threads then wake one another sooner. Not under prefork and gevent, nor in `wms up`.",
     )
     user_agent_contact: str = Field(
         "https://example.invalid/set-WMS_USER_AGENT_CONTACT",

@@ -111,16 +111,13 @@ def processors_of(pid: int) -> set[int]:
 @pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux, and two processors"
 )
-def test_a_workers_threads_share_a_processor(wms_environ: dict[str, str], tmp_path: Path) -> None:
-    """One that probes, and one that persists; not where the setting says otherwise, and not one that does both."""
+def test_a_probe_workers_threads_share_a_processor(wms_environ: dict[str, str], tmp_path: Path) -> None:
+    """Not where the setting says otherwise, and not where it persists too."""
     with roles(wms_environ, tmp_path) as started:
-        kept = [started.worker(), started.worker("--persist")]
-        free = [
-            started.worker(WMS_WORKER_ONE_PROCESSOR="false"),
-            started.worker("--persist", WMS_WORKER_ONE_PROCESSOR="false"),
-            started.worker("--persist", "-Q", "probe"),
-        ]
-        for one in kept:
-            wait_until(lambda one=one: len(processors_of(one.process.pid)) == 1, 10, "one processor")
-        for one in free:
-            assert processors_of(one.process.pid) == os.sched_getaffinity(0)
+        kept = started.worker()
+        free = started.worker(WMS_WORKER_ONE_PROCESSOR="false")
+        persist = started.worker("--persist")
+        for one in (kept, free, persist):
+            one.until_said("ready.")
+        wait_until(lambda: len(processors_of(kept.process.pid)) == 1, 10, "one processor")
+        assert processors_of(free.process.pid) == processors_of(persist.process.pid) == os.sched_getaffinity(0)

@@ -1,11 +1,11 @@
 """
-Keeps a probe worker, or a persist worker, on one processor at a time, the one that others use least: ``begin_keeping``
-is called when it starts, where its pool is threads.
+Keeps a probe worker on one processor at a time, the one that others use least: ``begin_keeping`` is called when it
+starts, where its pool is threads.
 
-Its threads take turns at Python's lock, a dozen times for each probe, and once for a hundred rows. On several
-processors whoever gets it next mostly has to be woken on another one, out of its idle state and with cold caches, while
-nobody runs Python: a worker with more to do than it can makes a third more probes on one of two, and a tenth more rows
-(docs/decisions/0039). More than one it can hardly use, so more workers are the way to more of them.
+Its threads take turns at Python's lock, a dozen times for each probe. On several processors whoever gets it next mostly
+has to be woken on another one, out of its idle state and with cold caches, while nobody runs Python: a worker with more
+to do than it can makes a third more probes on one of two (docs/decisions/0039). More than one it can hardly use, so
+more workers are the way to more of them.
 
 The kernel keeps others off a processor that is busy. Two workers on the same one, or one beside something that may not
 leave it either, see each other. Both then want to be elsewhere, and would meet again there, so each moves only every

@@ -126,7 +126,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
         except WmsError as error:
             refuse(error)
         begin_measuring(get_settings(), *self._roles(worker))
-        if threads and len(self._roles(worker)) == 1 and get_settings().worker_one_processor:
+        if threads and self._roles(worker) == [metrics.WORKER] and get_settings().worker_one_processor:
             begin_keeping()
 
     def _begin_publishing(self) -> None:
