@@ -83,6 +83,17 @@ def test_what_is_known_stays_where_more_come_than_there_is_room_for(monkeypatch:
     assert set(known) != set(names[:10])
 
 
+def test_what_is_long_is_made_each_time() -> None:
+    """A certificate of a hundred names, of twenty thousand sites, would be more than a process has."""
+    decoder = Decoder()
+    known = Known(decoder)
+    names = [b"n" * kept.CAME_MOST_BYTES, b"n" * (kept.CAME_MOST_BYTES + 1)]
+    for name in (*names, *names):
+        assert known[name] == columns(name.decode())
+    assert decoder.asked == [*names, names[1]]
+    assert list(known) == names[:1]
+
+
 def test_workers_are_known_by_text_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within bounds; what is no text is refused."""
     monkeypatch.setattr(kept, "WORKERS_MOST", 3)

@@ -23,6 +23,8 @@ SITES_MOST = 20_000
 # As many refused, then all are forgotten, because sites may be gone, or have changed.
 REFUSED_MOST = 20 * SITES_MOST
 WORKERS_MOST = 1_000
+# A certificate may have a hundred names; of such sites the columns are made each time, or memory would have no bound.
+CAME_MOST_BYTES = 2_048
 
 _version_and_id = struct.Struct(">ii i16s").pack
 _instants = struct.Struct(">iq iq").pack
@@ -105,7 +107,7 @@ class Known(dict[bytes, bytes]):
         kept = self._decode(came)
         check_kept(kept)
         columns = kept_columns(kept)
-        if self._has_room():
+        if len(came) <= CAME_MOST_BYTES and self._has_room():
             self[came] = columns
         return columns
 
