@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
@@ -325,11 +327,25 @@ def test_a_resolver_that_changes_its_mind(server: LocalServer) -> None:
     assert len(server.seen) == 2
 
 
+@contextmanager
+def internal_alone() -> Iterator[LocalServer]:
+    """At 127.0.0.2, on a port at which nobody listens at 127.0.0.1, nor begins to: another test's server once did."""
+    for _ in range(10):
+        with LocalServer({"/": answer(b"internal")}, host="127.0.0.2") as internal, socket.socket() as held:
+            try:
+                held.bind(("127.0.0.1", internal.port))
+            except OSError:
+                continue
+            yield internal
+            return
+    raise AssertionError("no port is free at both addresses")
+
+
 def test_only_the_open_addresses_of_a_name_are_tried(server: LocalServer) -> None:
     """The others might answer, and first."""
-    with LocalServer({"/": answer(b"internal")}, host="127.0.0.2") as internal:
+    both = ["127.0.0.2", "127.0.0.1"]
+    with internal_alone() as internal:
         url = internal.url("/", host="both.example")
-        both = ["127.0.0.2", "127.0.0.1"]
         got = get(url, Guard(("127.0.0.1",)), resolving(both))
         assert got.failure is not None
         assert got.failure.reason == Reason.CONNECT_REFUSED
