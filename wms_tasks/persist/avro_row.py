@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 
 from wms_tasks.codec.avro_schema import current
-from wms_tasks.codec.rules import one_line
 from wms_tasks.errors import CodecError
 from wms_tasks.persist.avro_told import THERE, Unusual, length_of, told_of
 from wms_tasks.persist.column import BOOLEANS, NULL, microseconds, text_of
@@ -54,6 +53,13 @@ _GOES_ON, _MARKS, _ENDS = 0x8080, 0x80808080, 0x00808080
 _STATUSES = {(status * 2 & 0x7F | 0x80) | status >> 6 << 8: status for status in range(100, 600)}
 _OUTCOMES = {2 * n: text_of(symbol) for n, symbol in enumerate(Outcome)}
 _REASONS = {reason.encode(): text_of(reason) for reason in Reason}
+
+
+# What is raised of a datum that is unusual, or none.
+_LEFT_TO_ROWS = (
+    *(Unusual, CodecError, Unstorable, msgspec.MsgspecError),
+    *(UnicodeDecodeError, struct.error, IndexError, KeyError),
+)
 
 
 class _Low(dict[int, int]):
@@ -106,10 +112,7 @@ class AvroRows:
     def _kept(self, came: bytes) -> Kept:
         from wms_tasks.codec import avro_codec
 
-        try:
-            return msgspec.convert(avro_codec.fields_of(came, 0, self._kept_schema), Kept)
-        except msgspec.MsgspecError as error:
-            raise CodecError(one_line(error)) from error
+        return msgspec.convert(avro_codec.fields_of(came, 0, self._kept_schema), Kept)
 
     def row_of(self, message: Message, value: bytes, start: int) -> Row | None:
         """
@@ -153,7 +156,7 @@ class AvroRows:
             data = b"".join(
                 (numbers, tls, matched, _OUTCOMES[outcome], reason, told, self._workers[worker], self._known[rest])
             )
-        except (Unusual, CodecError, Unstorable, UnicodeDecodeError, struct.error, IndexError, KeyError):
+        except _LEFT_TO_ROWS:
             return None
         return Row(data, slot_us, message)
 

@@ -18,7 +18,6 @@ from typing import Annotated
 
 import msgspec
 
-from wms_tasks.codec.rules import one_line
 from wms_tasks.errors import CodecError
 from wms_tasks.persist.column import BOOLEANS, EPOCH, NULL, text_of
 from wms_tasks.persist.copy_row import COLUMNS, all_numbers, evidence_of, tls_of
@@ -122,7 +121,4 @@ class JsonRows:
 
 
 def _kept(head: bytes) -> Kept:
-    try:
-        return _kept_of(head + b"}")
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise CodecError(one_line(error)) from error
+    return _kept_of(head + b"}")

@@ -97,7 +97,7 @@ class Known(dict[bytes, bytes]):
     def __init__(self, decode: Callable[[bytes], Kept]) -> None:
         """
         Args:
-            decode: raises CodecError of what is none.
+            decode: what it raises of bytes that are none comes out of the lookup.
         """
         super().__init__()
         self._decode = decode

@@ -49,12 +49,16 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     @property
     def day(self) -> date:
         """The day of its slot, by which results are parted."""
-        return date.fromordinal(_FIRST_DAY + self.slot_us // _DAY_US)
+        return _day_of(self.slot_us // _DAY_US)
 
 
 def days_of(rows: Iterable[Row]) -> set[date]:
     """Of a hundred thousand rows, which are of one day or two."""
-    return {date.fromordinal(_FIRST_DAY + number) for number in {row.slot_us // _DAY_US for row in rows}}
+    return {_day_of(number) for number in {row.slot_us // _DAY_US for row in rows}}
+
+
+def _day_of(number: int) -> date:
+    return date.fromordinal(_FIRST_DAY + number)
 
 
 @dataclass(frozen=True, slots=True)
