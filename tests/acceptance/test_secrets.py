@@ -28,6 +28,7 @@ from wms_tasks.settings import Settings
 RUN = [sys.executable, "-m", "wms_tasks.cli", "run"]
 VARIABLE, FILE, PASSWORD = "canary-in-a-variable", "canary-in-a-file", "canary-as-a-password"
 BASIC = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+ANSWERS = {("repeats", "down", "status"), ("elsewhere", "skipped", "secret")}
 # Long enough that also on a busy machine a slot begins while a turn is left in it.
 SITES = """
 hosts: {{127.0.0.1: {{spacing: 1ms}}}}
@@ -105,6 +106,14 @@ def in_kafka(settings: Settings, at_least: int) -> str:
     return "\n".join(found)
 
 
+def answered(settings: Settings) -> set[tuple[str, str, str]]:
+    """
+    What became of the slots that a worker took up. A slot may pass before the first one is there, on a busy machine;
+    it is missed then, which is no matter of secrets.
+    """
+    return set(query(settings, "SELECT DISTINCT site_name, outcome, reason FROM wms.results WHERE outcome <> 'missed'"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_secret_is_nowhere_but_at_the_site(
@@ -133,7 +142,7 @@ def test_a_secret_is_nowhere_but_at_the_site(
     ):
         (tmp_path / "sites.yaml").write_text(SITES.format(url=server.url("/")))
         role = started.start(program=RUN)
-        wait_until(lambda: count(settings) >= 4 and count(settings, "sites") == 2, 120, "rows and sites")
+        wait_until(lambda: answered(settings) == ANSWERS and count(settings) >= 4, 120, "rows of both sites")
         role.stop()
         log = role.said()
     sent = server.seen[-1].headers
@@ -157,5 +166,4 @@ def test_a_secret_is_nowhere_but_at_the_site(
     assert all(SCRUBBED in places[place] for place in ("Redis", "Kafka", "Postgres"))
     ((kept,),) = query(settings, "SELECT DISTINCT evidence ->> 'body' FROM wms.results WHERE evidence IS NOT NULL")
     assert SCRUBBED in kept
-    outcomes = set(query(settings, "SELECT site_name, outcome, reason FROM wms.results"))
-    assert outcomes == {("repeats", "down", "status"), ("elsewhere", "skipped", "secret")}
+    assert answered(settings) == ANSWERS
