@@ -50,8 +50,8 @@ def row_us(wire_format: Format, day: date) -> float:
     """CPU time in which one message of this format becomes a row for COPY, as persist makes it, learning included."""
     messages = messages_of(wire_format, ROWS, sites=ROW_SITES, day=day)
     rows = Rows(WireReader())
-    assert isinstance(rows.row_or_reject(messages[0]), Row)
-    return cpu_us(rows.row_or_reject, messages)
+    assert isinstance(rows.row_or_reject(messages[0], messages[0].value), Row)
+    return cpu_us(lambda message: rows.row_or_reject(message, message.value), messages)
 
 
 def decode_us(wire_format: Format, day: date) -> float:

@@ -216,6 +216,7 @@ def test_stop_writes_both_where_postgres_takes_them(settings: Settings) -> None:
             until_held(loop, 15)
         loop.stop()
     assert count(one) == 15
+    assert (loop.stats().rows_written, loop.stats().batches) == (15, 2)
     assert query(one, "SELECT next_offset FROM wms.offsets") == [(15,)]
 
 

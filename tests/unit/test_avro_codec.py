@@ -139,11 +139,12 @@ def test_what_a_newer_writer_adds_is_read_and_nothing_is_lost() -> None:
         (b"\xc3\x01" + b"\x07" * 8 + GOOD[10:], HEADERS, "does not know, fingerprint 0707070707070707"),
         (confluent(7) + GOOD[10:], HEADERS, "schema 7 of a registry, and WMS_SCHEMA_REGISTRY_URL is not set"),
         (confluent(7) + GOOD[10:], [], "schema 7 of a registry"),
-        (GOOD, [("content-type", b"application/json")], "malformed"),
-        (GOOD, [("content-type", b"text/plain")], "neither application/json nor avro/binary"),
-        (GOOD, [("content-type", None)], "neither"),
-        (GOOD, [("content-type", AVRO), ("content-type", b"application/json")], "too"),
-        (json_codec.encode(a_result()), HEADERS, "no Avro framing"),
+        (GOOD[:-1], [("content-type", b"application/json")], "malformed"),
+        (GOOD[:-1], [("content-type", b"text/plain")], "neither application/json nor avro/binary"),
+        (GOOD[:-1], [("content-type", None)], "neither"),
+        (GOOD[:-1], [("content-type", AVRO), ("content-type", b"application/json")], "too"),
+        (json_codec.encode(a_result())[:-1], HEADERS, "no Avro framing"),
+        (json_codec.encode(a_result())[:-1], [("content-type", b"application/json")], "truncated"),
     ],
 )
 def test_what_is_no_result_is_refused_in_one_line(value: bytes | None, headers: Any, says: str) -> None:
@@ -152,6 +153,23 @@ def test_what_is_no_result_is_refused_in_one_line(value: bytes | None, headers: 
         READER.decode(value, headers)
     assert says in caught.value.message
     assert len(caught.value.message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [GOOD, json_codec.encode(a_result(**FULL))])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("content-type", b"text/plain")],
+        [("content-type", None)],
+        [("content-type", AVRO), ("content-type", b"application/json")],
+        [("content-type", AVRO)],
+        [("content-type", "application/json")],
+    ],
+)
+def test_what_can_be_read_is_read_whatever_it_is_called(value: bytes, headers: Any) -> None:
+    """It begins as one of them and is whole: nothing would be won by losing it."""
+    assert READER.decode(value, headers) == a_result(**FULL)
 
 
 def test_another_schema_version_is_refused_and_never_read_as_this_one() -> None:

@@ -72,7 +72,7 @@ def message(value: bytes, headers: Any = ()) -> Message:
 
 def held_to_the_record(rows: AvroRows, datum: bytes) -> bool:
     """Whether the short way makes a row of it, which must be the record's."""
-    made, expected = rows.row_of(message(datum), datum, 0), of_record(datum)
+    made, expected = rows.row_of(datum, 0, message(datum)), of_record(datum)
     if made is not None:
         assert made.data == expected
         assert made.slot_us == microseconds(avro_codec.decode(datum, 0, current()).scheduled_at)
@@ -184,6 +184,16 @@ def test_the_halves_of_instants_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(rows._high) <= 3
 
 
+def test_only_ends_that_come_again_are_kept() -> None:
+    """Those of a site that is up, for each worker; with what was told of one that is down, its own half alone."""
+    rows = AvroRows()
+    down = {"outcome": "down", "reason": "status", "detail": "503"}
+    for changes in ({}, {"worker": "probe-2"}, {**down, "detail": "503"}, {**down, "detail": "502"}):
+        for _ in range(2):
+            assert held_to_the_record(rows, avro_codec.encode(msgspec.structs.replace(USUAL, **changes)))
+    assert (len(rows._ends), len(rows._ends._known)) == (2, 1)
+
+
 def test_a_kept_field_of_another_name_is_left_alone() -> None:
     """One that a schema has and kept.py lacks makes every message slow, and none wrong."""
     rows = AvroRows()
@@ -213,9 +223,9 @@ def test_the_loop_takes_it_only_of_this_releases_schema(framing: str) -> None:
         for empty in (b"", b"\x00", b"\xc3\x01", b"{}"):
             assert wire.start_of_ours(empty) is None
         rows = Rows(wire)
-        found = [rows.row_or_reject(message(value, headers)) for _ in range(3)]
+        found = [rows.row_or_reject(message(value, headers), value) for _ in range(3)]
         assert found == [row_or_reject(message(value, headers), wire)] * 3
         assert isinstance(found[0], Row)
-        assert len(rows._avro._known) == 1
-        assert isinstance(rows.row_or_reject(message(value, [("content-type", b"application/json")])), Reject)
-        assert isinstance(rows.row_or_reject(message(value[:-1], [("content-type", AVRO)])), Reject)
+        assert len(rows._avro._ends) == 1
+        assert isinstance(rows.row_or_reject(message(value, [("content-type", b"application/json")]), value), Row)
+        assert isinstance(rows.row_or_reject(message(value[:-1], [("content-type", AVRO)]), value[:-1]), Reject)

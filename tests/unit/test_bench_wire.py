@@ -22,7 +22,7 @@ def test_both_formats_become_the_same_rows(wire_format: Format) -> None:
     others = messages_of("json", 200, sites=20, day=DAY)
     rows, expected = Rows(WireReader()), Rows(WireReader())
     for one, other in zip(messages, others, strict=True):
-        row, of_json = rows.row_or_reject(one), expected.row_or_reject(other)
+        row, of_json = rows.row_or_reject(one, one.value), expected.row_or_reject(other, other.value)
         assert isinstance(row, Row)
         assert isinstance(of_json, Row)
         assert row.data == of_json.data

@@ -7,6 +7,7 @@ import random
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from bench.day_of_results import day_of_results
 from tests.results import FULL, RESULTS, SITE_ID, TIMES, a_result
 from wms_tasks.codec import json_codec
 from wms_tasks.errors import CodecError
+from wms_tasks.persist import json_row
 from wms_tasks.persist.column import microseconds
 from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.persist.fits import Unstorable
@@ -92,7 +94,7 @@ def of_record(value: bytes) -> tuple[bytes, int] | str:
 
 def held_to_the_record(rows: JsonRows, value: bytes) -> bool:
     """Whether the short way makes a row of it, which must be the record's."""
-    made = rows.row_of(message(value), value)
+    made = rows.row_of(value, message(value))
     if made is not None:
         assert (made.data, made.slot_us) == of_record(value)
     return made is not None
@@ -240,12 +242,45 @@ def test_the_writer_has_first_what_a_site_keeps() -> None:
     assert not VALUE[:cut].endswith(b"null")
 
 
-def test_the_loop_takes_it_only_where_no_header_contradicts() -> None:
-    """And it is the row that the record makes."""
-    rows, headers = Rows(WireReader()), json_codec.headers(USUAL)
-    for one in (headers, []):
-        assert rows.row_or_reject(message(VALUE, one)) == row_or_reject(message(VALUE, one))
-    assert isinstance(rows.row_or_reject(message(VALUE, headers)), Row)
-    assert isinstance(rows.row_or_reject(message(VALUE, [("content-type", b"avro/binary")])), Reject)
-    twice = [*headers, ("content-type", b"text/plain")]
-    assert isinstance(rows.row_or_reject(message(VALUE, twice)), Reject)
+def test_a_site_that_is_asked_from_two_places_is_known_twice() -> None:
+    """What it had last is another's each time, and still what it keeps is decoded once for each."""
+    rows = JsonRows()
+    values = [json_codec.encode(msgspec.structs.replace(USUAL, location=place)) for place in ("here", "there")]
+    for value in values * 3:
+        assert held_to_the_record(rows, value)
+    assert (len(rows._known), len(rows._last)) == (2, 1)
+
+
+def test_what_is_known_of_sites_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In number, and in bytes of each."""
+    monkeypatch.setattr(json_row, "SITES_MOST", 3)
+    rows = JsonRows()
+    sites = [msgspec.structs.replace(USUAL, site_id=UUID(int=n)) for n in range(10)]
+    long = msgspec.structs.replace(USUAL, site_name="s" * 3_000)
+    for result in [*sites, *sites, long, long]:
+        assert held_to_the_record(rows, json_codec.encode(result))
+        assert len(rows._last) <= 3
+        assert all(len(met.came) < 3_000 for met in rows._last.values())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        json_codec.headers(USUAL),
+        [],
+        [("content-type", b"avro/binary")],
+        [("content-type", None)],
+        [*json_codec.headers(USUAL), ("content-type", b"text/plain")],
+    ],
+)
+def test_the_loop_takes_it_whatever_its_headers_call_it(headers: Any) -> None:
+    """It is the row that the record makes, and knows its message; what cannot be read keeps its headers as a reject."""
+    rows, good = Rows(WireReader()), message(VALUE, headers)
+    row = rows.row_or_reject(good, VALUE)
+    assert isinstance(row, Row)
+    assert (row, row.message) == (row_or_reject(good), good)
+    bad = message(VALUE[:-1], headers)
+    refused = rows.row_or_reject(bad, bad.value)
+    assert isinstance(refused, Reject)
+    assert refused == row_or_reject(bad)
+    assert refused.message == bad

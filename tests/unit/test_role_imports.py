@@ -21,7 +21,7 @@ READS = """
 from wms_tasks.codec.wire import WireReader
 from wms_tasks.persist.rows import Rows
 from wms_tasks.store.message import Message
-Rows(WireReader()).row_or_reject(Message("t", "id", 0, 0, None, b"{}", ()))
+Rows(WireReader()).row_or_reject(Message("t", "id", 0, 0, None, b"{}", ()), b"{}")
 """
 
 

@@ -130,7 +130,7 @@ def test_a_batch_is_linked_with_so_many_and_no_more(made: Made) -> None:
 
     sampled = [HEADER.replace("0af76519", f"{number + 1:08x}") for number in range(of_batches.MOST + 10)]
     records = [record(0, HEADER.removesuffix("01") + "00"), *(record(n, header) for n, header in enumerate(sampled))]
-    of_batches.stored(made.traces, records, Written(rows=len(records), duplicates=0, rejects=0), 0.25)
+    of_batches.stored(made.traces, records, Written(rows=len(records), duplicates=0, rejects=0), 0.25, clock.utcnow())
     batch, *each = made.spans()
     assert (batch.name, len(batch.links), len(each)) == ("persist.batch", of_batches.MOST, of_batches.MOST)
     assert {span.name for span in each} == {"persist"}

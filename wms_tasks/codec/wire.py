@@ -1,6 +1,6 @@
 """
-Which codec: a writer for what WMS_WIRE_FORMAT says, and a reader that takes both, told apart by the content-type and,
-for Avro, by the framing. Made by publish and by persist, once a process. What Avro needs is imported where Avro is met.
+Which codec: a writer for what WMS_WIRE_FORMAT says, and a reader that takes both, told apart by what a value begins
+with. Made by publish and by persist, once a process. What Avro needs is imported where Avro is met.
 """
 
 from __future__ import annotations
@@ -131,17 +131,27 @@ class WireReader:
 
     def decode(self, value: bytes | None, headers: Headers = ()) -> Result:
         """
-        The inverse of `WireWriter.encode`. Without a content-type, what begins as Avro does is Avro, the rest JSON.
+        The inverse of `WireWriter.encode`. What begins as Avro does is Avro, the rest JSON; only of what cannot be read
+        so is the content-type looked at, for what is wrong with it (decision 42).
 
         Raises:
             CodecError: one line that says what is wrong.
             RegistryAway: the schema is not known yet; never right after `prepare`.
         """
-        content_type = content_type_of(headers)
-        if content_type == JSON or (content_type is None and not is_framed(value)):
-            return json_codec.decode_value(value)
-        if content_type not in {AVRO, None}:
+        usual = AVRO if is_framed(value) else JSON
+        try:
+            return self._decode(value, usual)
+        except CodecError:
+            content_type = content_type_of(headers)
+            if content_type in {usual, None}:
+                raise
+        if content_type not in {JSON, AVRO}:
             raise CodecError(f"content-type is {content_type!r}, neither {JSON.decode()} nor {AVRO.decode()}")
+        return self._decode(value, content_type)
+
+    def _decode(self, value: bytes | None, content_type: bytes) -> Result:
+        if content_type == JSON:
+            return json_codec.decode_value(value)
         frame = unframe(value)
         assert value is not None
         from wms_tasks.codec import avro_codec

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -20,13 +21,13 @@ import msgspec
 
 from wms_tasks.codec.avro_schema import current
 from wms_tasks.errors import CodecError
-from wms_tasks.persist.avro_told import THERE, Unusual, length_of, told_of
+from wms_tasks.persist.avro_told import THERE, Ends, Unusual
 from wms_tasks.persist.column import BOOLEANS, NULL, microseconds, text_of
 from wms_tasks.persist.copy_row import COLUMNS, all_numbers, tls_of
 from wms_tasks.persist.fits import Unstorable
-from wms_tasks.persist.kept import Kept, Known, Workers
-from wms_tasks.result import Outcome, Reason
-from wms_tasks.store.message import Message, Row
+from wms_tasks.persist.kept import Kept
+from wms_tasks.result import Outcome
+from wms_tasks.store.message import Message, Row, as_it_is
 
 # What this reads, in this order; a schema whose fields stand otherwise is read by fastavro alone.
 HEAD = (
@@ -40,8 +41,6 @@ _WITH_TLS = struct.Struct("<HHI HHI BHHI BB BH Bd B BdBdBdBdBd BB")
 _WITHOUT_TLS = struct.Struct("<HHI HHI BHHI BB BH Bd B BdBdB BdBd BB")
 _TLS_BRANCH_AT = struct.calcsize("<HHI HHI BHHI BB BH Bd B BdBd")
 _BRANCHES, _BRANCHES_WITHOUT_TLS = (2,) * 10, (2,) * 6 + (0,) + (2,) * 3
-_NEITHER_DETAIL_NOR_EVIDENCE = b"\x00\x00"
-_NEITHER = NULL * 2
 _MATCHED = {b"\x02\x00": BOOLEANS[False], b"\x02\x01": BOOLEANS[True]}
 # A count that is there, and two of them, of three bytes each.
 _TWO_COUNTS = struct.Struct("<BHBBHB").unpack_from
@@ -52,7 +51,6 @@ _GOES_ON, _MARKS, _ENDS = 0x8080, 0x80808080, 0x00808080
 # Two bytes of the wire, little-endian, and what they say.
 _STATUSES = {(status * 2 & 0x7F | 0x80) | status >> 6 << 8: status for status in range(100, 600)}
 _OUTCOMES = {2 * n: text_of(symbol) for n, symbol in enumerate(Outcome)}
-_REASONS = {reason.encode(): text_of(reason) for reason in Reason}
 
 
 # What is raised of a datum that is unusual, or none.
@@ -85,17 +83,11 @@ class _High(dict[int, int]):
         return self[four]
 
 
-# A plain tuple, because a named one takes as long to make as all that is in it: matched, bytes on the wire, bytes of
-# the body, reason, detail with evidence, the worker's name, and what the site keeps.
-_Rest = tuple[bytes, int, int, bytes, bytes, bytes, bytes]
-
-
 class AvroRows:
     """Rows of one persist loop, and what it has learnt."""
 
     def __init__(self) -> None:
-        self._known = Known(self._kept)
-        self._workers = Workers()
+        self._ends = Ends(self._kept)
         self._low, self._high = _Low(), _High()
 
     @cached_property
@@ -114,15 +106,18 @@ class AvroRows:
 
         return msgspec.convert(avro_codec.fields_of(came, 0, self._kept_schema), Kept)
 
-    def row_of(self, message: Message, value: bytes, start: int) -> Row | None:
+    def row_of(
+        self, value: bytes, start: int, source: Any, message_of: Callable[[Any], Message] = as_it_is
+    ) -> Row | None:
         """
         The row of a message of this release's schema; None where rows.py must make it, or say why it is none.
 
         Long, because calls of functions between its steps would take a third of their time.
 
         Args:
-            value: the message's, which its headers do not call anything but Avro.
+            value: the message's.
             start: where in it the datum begins.
+            source: what ``message_of`` makes the message of.
         """
         try:
             if self._kept_schema is None:
@@ -144,7 +139,7 @@ class AvroRows:
                 return None
             if (attempt | redirects) & 0x81 or (s0 | d0 | t0) & 1:
                 return None
-            matched, wire_bytes, body_bytes, reason, told, worker, rest = self._rest(value, at)
+            matched, wire_bytes, body_bytes, at = self._counts(value, at)
             low, high = self._low, self._high
             slot_us = (high[s2] + (low[s1] << 14) + low[s0]) >> 1
             numbers = all_numbers(
@@ -153,15 +148,13 @@ class AvroRows:
                 4, attempt >> 1, 4, _STATUSES[status], 8, response, 4, redirects >> 1, 8, wire_bytes, 8, body_bytes,
                 8, resolve, 8, connect, 8, processing, 8, transfer,
             )  # fmt: skip
-            data = b"".join(
-                (numbers, tls, matched, _OUTCOMES[outcome], reason, told, self._workers[worker], self._known[rest])
-            )
+            data = b"".join((numbers, tls, matched, _OUTCOMES[outcome], self._ends[value[at:]]))
         except _LEFT_TO_ROWS:
             return None
-        return Row(data, slot_us, message)
+        return Row(data, slot_us, source, message_of)
 
-    def _rest(self, value: bytes, at: int) -> _Rest:
-        """Of a datum: all that is behind redirects."""
+    def _counts(self, value: bytes, at: int) -> tuple[bytes, int, int, int]:
+        """Of a datum: matched, bytes on the wire and of the body; and where they end."""
         matched = _MATCHED[value[at : at + 2]] if value[at] else NULL
         at += 2 if value[at] else 1
         branch, two, one, and_branch, and_two, and_one = _TWO_COUNTS(value, at)
@@ -173,14 +166,7 @@ class AvroRows:
             body_bytes, at = self._count(value, at)
         if (wire_bytes | body_bytes) & 1:
             raise Unusual
-        end = at + 1 + length_of(value, at)
-        reason = _REASONS[value[at + 1 : end]]
-        if value[end : end + 2] == _NEITHER_DETAIL_NOR_EVIDENCE:
-            told, at = _NEITHER, end + 2
-        else:
-            told, at = told_of(value, end)
-        end = at + 1 + length_of(value, at)
-        return matched, wire_bytes >> 1, body_bytes >> 1, reason, told, value[at + 1 : end], value[end:]
+        return matched, wire_bytes >> 1, body_bytes >> 1, at
 
     def _count(self, value: bytes, at: int) -> tuple[int, int]:
         """Twice a count that is there, of at most three bytes; and where it ends."""

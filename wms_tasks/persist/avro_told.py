@@ -1,6 +1,6 @@
 """
-Texts of a datum of Avro: a result's detail, and the evidence of what its site answered. Pure; for avro_row.py, which
-leaves to rows.py all that is longer than what is read here.
+How a datum of Avro ends: with texts, from the reason on. Pure; for avro_row.py, which leaves to rows.py all that is
+longer than what is read here.
 
 A length or a count is twice its number, in one byte or two, the last without the upper bit; what may be none stands
 behind the branch of its union (Avro's specification, Binary Encoding).
@@ -8,19 +8,52 @@ behind the branch of its union (Avro's specification, Binary Encoding).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wms_tasks.persist.column import NULL, text_of
 from wms_tasks.persist.copy_row import evidence_of
-from wms_tasks.result import Evidence
+from wms_tasks.persist.kept import Columns, Kept, Known, Workers
+from wms_tasks.result import Evidence, Reason
 
 # The branch of what is there.
 THERE = 2
+
+
+_NEITHER_DETAIL_NOR_EVIDENCE = b"\x00\x00"
+_NEITHER = NULL * 2
+_REASONS = {reason.encode(): text_of(reason) for reason in Reason}
 
 
 class Unusual(Exception):  # noqa: N818 - reads as what it says
     """Nothing is wrong: it is left to rows.py."""
 
 
-def length_of(value: bytes, at: int) -> int:
+class Ends(Columns):
+    """
+    The columns from reason on, by the bytes that they came in: of a site that is up, the same from slot to slot while
+    one worker asks it. All others are made of their parts.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Kept]) -> None:
+        """
+        Args:
+            decode: see `Known`.
+        """
+        super().__init__()
+        self._known = Known(decode)
+        self._workers = Workers()
+
+    def __missing__(self, came: bytes) -> bytes:
+        end = 1 + _length_of(came, 0)
+        reason = _REASONS[came[1:end]]
+        nothing_told = came[end : end + 2] == _NEITHER_DETAIL_NOR_EVIDENCE
+        told, at = (_NEITHER, end + 2) if nothing_told else _told_of(came, end)
+        end = at + 1 + _length_of(came, at)
+        columns = b"".join((reason, told, self._workers[came[at + 1 : end]], self._known[came[end:]]))
+        return self.keep(came, columns) if nothing_told else columns
+
+
+def _length_of(value: bytes, at: int) -> int:
     """Of a text of less than 64 bytes."""
     length = value[at]
     if length & 0x81:
@@ -28,13 +61,8 @@ def length_of(value: bytes, at: int) -> int:
     return length >> 1
 
 
-def told_of(value: bytes, at: int) -> tuple[bytes, int]:
-    """
-    Detail and evidence, at least one of which is there; and where they end.
-
-    Raises:
-        Unusual, IndexError, UnicodeDecodeError, Unstorable: rows.py says which.
-    """
+def _told_of(value: bytes, at: int) -> tuple[bytes, int]:
+    """Detail and evidence, at least one of which is there; and where they end."""
     detail, at = _text_or_none(value, at)
     if not value[at]:
         return text_of(detail) + NULL, at + 1

@@ -8,6 +8,7 @@ output: it takes what was read, and says what to write and where to read on. Use
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from confluent_kafka import Message as KafkaMessage
@@ -91,7 +92,7 @@ class Hand:
         """
         assert self.identity is not None
         self._wire.prepare(one.value() for one in messages)
-        before, topic, topic_id = self.batch.size_bytes, self._topic, self.identity.topic_id
+        before, message_of = self.batch.size_bytes, partial(_message_of, self._topic, self.identity.topic_id)
         take, row_or_reject, next_ = self.places.take, self._rows.row_or_reject, Taken.NEXT
         records: list[Row | Reject] = []
         sizes_bytes: list[int] = []
@@ -100,9 +101,8 @@ class Hand:
             partition: int = one.partition()  # type: ignore[assignment]
             offset: int = one.offset()  # type: ignore[assignment]
             if take(partition, offset) is next_:
-                headers: Headers = one.headers() or ()  # type: ignore[assignment]
                 value = one.value()
-                records.append(row_or_reject(Message(topic, topic_id, partition, offset, one.key(), value, headers)))
+                records.append(row_or_reject(one, value, message_of))
                 sizes_bytes.append(0 if value is None else len(value))
         self.batch.add(records, sizes_bytes, clock.monotonic())
         return self.batch.size_bytes - before
@@ -120,3 +120,10 @@ class Hand:
         """Postgres has the parcel."""
         self.parcel = None
         self.places.written()
+
+
+def _message_of(topic: str, topic_id: str, one: KafkaMessage) -> Message:
+    partition: int = one.partition()  # type: ignore[assignment]
+    offset: int = one.offset()  # type: ignore[assignment]
+    headers: Headers = one.headers() or ()  # type: ignore[assignment]
+    return Message(topic, topic_id, partition, offset, one.key(), one.value(), headers)

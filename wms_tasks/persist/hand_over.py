@@ -43,6 +43,7 @@ class _Write:
     def __init__(self, parcel: Parcel, sink: Sink) -> None:
         self.parcel = parcel
         self.elapsed_ms = 0.0
+        self.ended_at = clock.utcnow()
         self._sink = sink
         self._ended: Future[Written] = Future()
         threading.Thread(target=self._run, name="persist-write", daemon=True).start()
@@ -67,6 +68,7 @@ class _Write:
             self._ended.set_exception(error)
         else:
             self.elapsed_ms = (clock.monotonic() - began) * 1000
+            self.ended_at = clock.utcnow()
             self._ended.set_result(written)
 
 
@@ -83,6 +85,7 @@ class HandOver:
         self._sink = sink
         self._meter = meter
         self._write: _Write | None = None
+        self._written: _Write | None = None
 
     def begin(self) -> None:
         """Begin to write what is to be written next, if there is anything; nothing must be under way."""
@@ -94,7 +97,8 @@ class HandOver:
 
     def settle(self, timeout_seconds: float | None = 0.0) -> bool:
         """
-        Whether no write is under way; waits so long for it to end, and takes note of how it did.
+        Whether no write is under way; waits so long for it to end, and takes note of where that leaves us. What it
+        wrote is counted by `count`.
 
         Args:
             timeout_seconds: None: until it ends, which `Sink` sees to.
@@ -106,21 +110,34 @@ class HandOver:
             return False
         self._write = None
         sys.setswitchinterval(_USUAL_TURN_SECONDS)
-        written = write.written()
-        if (traces := tracing.TRACES) is not None:
-            stored(traces, write.parcel.records, written, write.elapsed_ms / 1000)
+        write.written()
         if self._hand.parcel is write.parcel:
             self._hand.written()
             self._reader.commit({move.key.partition: move.end for move in write.parcel.moves})
-        self._meter.count(written, write.parcel.records, write.elapsed_ms)
+        self._written = write
         return True
+
+    def count(self) -> None:
+        """
+        Tell the meter, and the traces, what was written since the last call, and forget it. After `begin` of the next
+        write: to count thousands of records and to free them takes a tenth of the time of a batch.
+        """
+        if (write := self._written) is None:
+            return
+        self._written = None
+        written, records = write.written(), write.parcel.records
+        if (traces := tracing.TRACES) is not None:
+            stored(traces, records, written, write.elapsed_ms / 1000, write.ended_at)
+        self._meter.count(written, records, write.elapsed_ms, write.ended_at)
 
     def write(self) -> None:
         """All that is in hand, and wait for it."""
         self.settle(None)
+        self.count()
         while self._hand.held:
             self.begin()
             self.settle(None)
+            self.count()
 
     def skip(self, lost: Mapping[int, Lost]) -> None:
         """What is in hand, then go past what is lost, which is written down with the move; by partition."""

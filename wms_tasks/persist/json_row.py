@@ -13,8 +13,9 @@ Used by the loop's thread.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -22,15 +23,17 @@ from wms_tasks.errors import CodecError
 from wms_tasks.persist.column import BOOLEANS, EPOCH, NULL, text_of
 from wms_tasks.persist.copy_row import COLUMNS, all_numbers, evidence_of, tls_of
 from wms_tasks.persist.fits import Unstorable
-from wms_tasks.persist.kept import Kept, Known, Workers
+from wms_tasks.persist.kept import CAME_MOST_BYTES, SITES_MOST, Kept, Known, Workers
 from wms_tasks.prepared import prepared
 from wms_tasks.result import Evidence, Outcome, Reason
-from wms_tasks.store.message import Message, Row
+from wms_tasks.store.message import Message, Row, as_it_is
 
 # Begins every escape in JSON, that of NUL and those of what is not ASCII too. A number, because of bytes Python first
 # tries whether they are one, and that takes as long as all the rest.
 _ESCAPE = ord("\\")
 _CUT = b',"scheduled_at":'
+# As much of a value as tells one site from another: up to its id, and that.
+_SITE_BYTES = len('{"schema_version":1,"site_id":"') + 36
 _DAY, _SECOND = 86_400_000_000, 1_000_000
 _OUTCOMES = {str(one): text_of(one) for one in Outcome}
 _REASONS = {str(one): text_of(one) for one in Reason}
@@ -74,28 +77,44 @@ _changing = msgspec.json.Decoder(_Changing).decode
 _kept_of = msgspec.json.Decoder(Kept).decode
 
 
+class _Met(NamedTuple):
+    """The bytes that a site's half came in, with those of the cut, where they cut, and the columns of it."""
+
+    came: bytes
+    cut: int
+    columns: bytes
+
+
+# No value begins so.
+_UNMET = _Met(b"\xff", 0, b"")
+
+
 class JsonRows:
     """Rows of one persist loop, and what it has learnt."""
 
     def __init__(self) -> None:
         self._known = Known(_kept)
         self._workers = Workers()
+        self._last: dict[bytes, _Met] = {}
 
-    def row_of(self, message: Message, value: bytes) -> Row | None:
+    def row_of(self, value: bytes, source: Any, message_of: Callable[[Any], Message] = as_it_is) -> Row | None:
         """
         The row of a message; None where rows.py must make it, or say why it is none.
 
         Long, because calls of functions between its steps would take a third of their time.
 
         Args:
-            value: the message's, which its headers do not call anything but JSON.
+            value: the message's.
+            source: what ``message_of`` makes the message of.
         """
-        if _ESCAPE in value or not value.isascii():
-            return None
-        cut = value.find(_CUT)
         try:
-            kept = self._known[value[:cut]]
-            it = _changing(b"{" + value[cut + 1 :])
+            came, cut, kept = self._last.get(value[:_SITE_BYTES], _UNMET)
+            if not value.startswith(came):
+                came, cut, kept = self._met(value)
+            rest = b"{" + value[cut + 1 :]
+            if _ESCAPE in rest or not rest.isascii():
+                return None
+            it = _changing(rest)
             slot, due, started, times = it.scheduled_at, it.due_at, it.started_at, it.phases
             detail, evidence = it.detail, it.evidence
             if not slot.tzinfo is due.tzinfo is started.tzinfo is UTC:
@@ -117,8 +136,21 @@ class JsonRows:
             ))  # fmt: skip
         except (CodecError, Unstorable, KeyError, msgspec.MsgspecError, RecursionError, struct.error):
             return None
-        return Row(data, slot_us, message)
+        return Row(data, slot_us, source, message_of)
+
+    def _met(self, value: bytes) -> _Met:
+        """Of a value that does not begin as the last one of its site did."""
+        cut = value.find(_CUT)
+        came = value[: cut + len(_CUT)]
+        met = _Met(came, cut, self._known[came])
+        if len(came) <= CAME_MOST_BYTES:
+            if len(self._last) >= SITES_MOST:
+                self._last.clear()
+            self._last[value[:_SITE_BYTES]] = met
+        return met
 
 
-def _kept(head: bytes) -> Kept:
-    return _kept_of(head + b"}")
+def _kept(came: bytes) -> Kept:
+    if _ESCAPE in came or not came.isascii():
+        raise CodecError("not to be cut")
+    return _kept_of(came.removesuffix(_CUT) + b"}")

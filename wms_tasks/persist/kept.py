@@ -88,25 +88,18 @@ def _certificate(of: Certificate) -> bytes:
     return b"".join((ends, text_of(of.subject), text_of(of.issuer), texts_of(of.names)))
 
 
-class Known(dict[bytes, bytes]):
+class Columns(dict[bytes, bytes]):
     """
-    A site's columns by the bytes that they came in. What is there stays when there is no more room: of more sites than
-    that, which come in turn, none would be met again before it gave way to others.
+    Columns by the bytes that they came in. What is there stays when there is no more room: of more sites than that,
+    which come in turn, none would be met again before it gave way to others.
     """
 
-    def __init__(self, decode: Callable[[bytes], Kept]) -> None:
-        """
-        Args:
-            decode: what it raises of bytes that are none comes out of the lookup.
-        """
+    def __init__(self) -> None:
         super().__init__()
-        self._decode = decode
         self._refused = 0
 
-    def __missing__(self, came: bytes) -> bytes:
-        kept = self._decode(came)
-        check_kept(kept)
-        columns = kept_columns(kept)
+    def keep(self, came: bytes, columns: bytes) -> bytes:
+        """These columns; there from now on, if there is room for them."""
         if len(came) <= CAME_MOST_BYTES and self._has_room():
             self[came] = columns
         return columns
@@ -119,6 +112,23 @@ class Known(dict[bytes, bytes]):
             self.clear()
         self._refused = 0
         return True
+
+
+class Known(Columns):
+    """A site's."""
+
+    def __init__(self, decode: Callable[[bytes], Kept]) -> None:
+        """
+        Args:
+            decode: what it raises of bytes that are none comes out of the lookup.
+        """
+        super().__init__()
+        self._decode = decode
+
+    def __missing__(self, came: bytes) -> bytes:
+        kept = self._decode(came)
+        check_kept(kept)
+        return self.keep(came, kept_columns(kept))
 
 
 class Workers(dict[str | bytes, bytes]):

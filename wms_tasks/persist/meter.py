@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
@@ -68,11 +69,10 @@ class Meter:
         self._ends: dict[int, int | None] = {}
         self._ask_ends_at = 0.0
 
-    def count(self, written: Written, records: Sequence[Row | Reject], elapsed_ms: float) -> None:
-        """A batch was stored."""
-        now = clock.utcnow()
-        now_us = microseconds(now)
-        delays = [(now_us - record.slot_us) / 1e6 for record in records if isinstance(record, Row)]
+    def count(self, written: Written, records: Sequence[Row | Reject], elapsed_ms: float, at: datetime) -> None:
+        """A batch was stored, and Postgres has it since `at`."""
+        at_us = microseconds(at)
+        delays = [(at_us - record.slot_us) / 1e6 for record in records if isinstance(record, Row)]
         self.stats = replace(
             self.stats,
             rows_written=self.stats.rows_written + written.rows,
@@ -81,14 +81,14 @@ class Meter:
             batches=self.stats.batches + 1,
             last_batch_records=len(records),
             last_batch_ms=elapsed_ms,
-            last_write_at=now,
+            last_write_at=at,
             last_end_to_end_seconds=max(delays, default=None),
         )
         metrics.stored(
             rows=written.rows,
             duplicates=written.duplicates,
             delays_seconds=delays,
-            at=now,
+            at=at,
             write_seconds=elapsed_ms / 1000,
         )
         metrics.BATCH_MESSAGES.observe(len(records))

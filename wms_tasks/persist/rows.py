@@ -6,10 +6,12 @@ No value is ever changed to fit its column: what does not fit is refused here, w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from wms_tasks.codec.envelope import AVRO, CONTENT_TYPE, JSON, SCHEDULED_AT
+from wms_tasks.codec.envelope import SCHEDULED_AT
 from wms_tasks.codec.wire import WireReader
 from wms_tasks.errors import CodecError
 from wms_tasks.persist.avro_row import AvroRows
@@ -18,7 +20,7 @@ from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.persist.fits import Unstorable
 from wms_tasks.persist.json_row import JsonRows
 from wms_tasks.result import RejectReason
-from wms_tasks.store.message import Message, Reject, Row
+from wms_tasks.store.message import Message, Reject, Row, as_it_is
 
 _JSON_BEGINS = b"{"
 _WITHOUT_REGISTRY = WireReader()
@@ -50,22 +52,23 @@ class Rows:
         self._json = JsonRows()
         self._avro = AvroRows()
 
-    def row_or_reject(self, message: Message) -> Row | Reject:
-        """See `row_or_reject`; the wire is prepared."""
-        value = message.value
-        if value is None:
-            return row_or_reject(message, self._wire)
-        is_json = value.startswith(_JSON_BEGINS)
-        usual = JSON if is_json else AVRO
-        for name, content in message.headers:
-            if name == CONTENT_TYPE and content != usual:
-                return row_or_reject(message, self._wire)
-        row = self._json.row_of(message, value) if is_json else self._avro_row(message, value)
-        return row or row_or_reject(message, self._wire)
+    def row_or_reject(
+        self, source: Any, value: bytes | None, message_of: Callable[[Any], Message] = as_it_is
+    ) -> Row | Reject:
+        """
+        See `row_or_reject`; the wire is prepared.
 
-    def _avro_row(self, message: Message, value: bytes) -> Row | None:
-        start = self._wire.start_of_ours(value)
-        return None if start is None else self._avro.row_of(message, value, start)
+        Args:
+            source: what ``message_of`` makes the message of, where it is wanted.
+            value: the message's.
+        """
+        row: Row | None = None
+        if value is not None:
+            if value.startswith(_JSON_BEGINS):
+                row = self._json.row_of(value, source, message_of)
+            elif (start := self._wire.start_of_ours(value)) is not None:
+                row = self._avro.row_of(value, start, source, message_of)
+        return row or row_or_reject(message_of(source), self._wire)
 
 
 def reject(message: Message, reason: RejectReason, error: str) -> Reject:

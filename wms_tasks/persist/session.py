@@ -92,6 +92,8 @@ class Session:
                 self._hand_over.write()
         except (PostgresAway, LostPartition) as error:
             _log.warning("persist.batch_left_in_kafka", records=self._hand.held, reason=str(error))
+        finally:
+            self._hand_over.count()
 
     def leave(self) -> None:
         """Instead of `finish`, where the reader is no good any more: only what is being written is waited for."""
@@ -99,14 +101,19 @@ class Session:
             self._hand_over.settle(None)
         except (PostgresAway, LostPartition) as error:
             _log.warning("persist.batch_left_in_kafka", records=self._hand.held, reason=str(error))
+        finally:
+            self._hand_over.count()
 
     def _step(self) -> None:
         free = self._hand_over.settle()
-        if free and not self._prepared():
-            return
-        if free and self._hand.due(clock.monotonic()):
-            self._hand_over.begin()
-            free = False
+        try:
+            if free and not self._prepared():
+                return
+            if free and self._hand.due(clock.monotonic()):
+                self._hand_over.begin()
+                free = False
+        finally:
+            self._hand_over.count()
         self._gather(free=free)
         self._show(State.RUNNING if self._reader.positioned else State.WAITING_FOR_PARTITIONS)
 

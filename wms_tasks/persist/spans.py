@@ -7,6 +7,7 @@ Called by hand_over.py, where traces are made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from wms_tasks import clock, tracing
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 MOST = 128
 
 
-def stored(traces: Traces, records: Sequence[Row | Reject], written: Written, seconds: float) -> None:
-    """Postgres has just taken these, and that took so long."""
-    ended_us = clock.to_microseconds(clock.utcnow())
+def stored(traces: Traces, records: Sequence[Row | Reject], written: Written, seconds: float, at: datetime) -> None:
+    """Postgres has these since `at`, and taking them took so long."""
+    ended_us = clock.to_microseconds(at)
     began_us = ended_us - round(seconds * 1e6)
     headers = list(_sampled(traces, records))
     about = {"wms.records": len(records), "wms.rows": written.rows, "wms.rejects": written.rejects}
