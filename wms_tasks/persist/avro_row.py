@@ -36,14 +36,16 @@ HEAD = (
 )
 HIGHS_MOST = 1_000
 
-# Two instants; then each value that may be none, behind the branch of its union: 2 where it is there.
-_WITH_TLS = struct.Struct("<HHI HHI BHHI BB BH Bd B BdBdBdBdBd BB")
-_WITHOUT_TLS = struct.Struct("<HHI HHI BHHI BB BH Bd B BdBdB BdBd BB")
+# Two instants; then each value that may be none, behind the branch of its union: 2 where it is there. Then matched,
+# which is none, and two counts of three bytes each.
+_COUNTS = struct.Struct("<B BHB BHB")
+_WITH_TLS = struct.Struct("<HHI HHI BHHI BB BH Bd B BdBdBdBdBd BB B BHB BHB")
+_WITHOUT_TLS = struct.Struct("<HHI HHI BHHI BB BH Bd B BdBdB BdBd BB B BHB BHB")
 _TLS_BRANCH_AT = struct.calcsize("<HHI HHI BHHI BB BH Bd B BdBd")
 _BRANCHES, _BRANCHES_WITHOUT_TLS = (2,) * 10, (2,) * 6 + (0,) + (2,) * 3
+_USUAL_COUNTS = (0, 2, 2)
 _MATCHED = {b"\x02\x00": BOOLEANS[False], b"\x02\x01": BOOLEANS[True]}
-# A count that is there, and two of them, of three bytes each.
-_TWO_COUNTS = struct.Struct("<BHBBHB").unpack_from
+# A count that is there.
 _BRANCH_TWO_AND_ONE = struct.Struct("<BHB").unpack_from
 # Postgres counts from 2000; and on the wire stands twice the number.
 _TWICE_SHIFT = 2 * microseconds(datetime(1970, 1, 1, tzinfo=UTC))
@@ -126,12 +128,14 @@ class AvroRows:
                 (
                     s0, s1, s2, d0, d1, d2, b0, t0, t1, t2, attempt, outcome, b1, status, b2, response, b3,
                     b4, resolve, b5, connect, b6, tls_ms, b7, processing, b8, transfer, b9, redirects,
+                    b_matched, b_wire, wire, wire_ends, b_body, body, body_ends,
                 ) = _WITH_TLS.unpack_from(value, start)  # fmt: skip
                 at, tls, branches, times_ms = start + _WITH_TLS.size, tls_of(8, tls_ms), _BRANCHES, tls_ms
             else:
                 (
                     s0, s1, s2, d0, d1, d2, b0, t0, t1, t2, attempt, outcome, b1, status, b2, response, b3,
                     b4, resolve, b5, connect, b6, b7, processing, b8, transfer, b9, redirects,
+                    b_matched, b_wire, wire, wire_ends, b_body, body, body_ends,
                 ) = _WITHOUT_TLS.unpack_from(value, start)  # fmt: skip
                 at, tls, branches, times_ms = start + _WITHOUT_TLS.size, NULL, _BRANCHES_WITHOUT_TLS, 0.0
             times_ms += response + resolve + connect + processing + transfer
@@ -139,8 +143,17 @@ class AvroRows:
                 return None
             if (attempt | redirects) & 0x81 or (s0 | d0 | t0) & 1:
                 return None
-            matched, wire_bytes, body_bytes, at = self._counts(value, at)
             low, high = self._low, self._high
+            if (
+                (b_matched, b_wire, b_body) == _USUAL_COUNTS
+                and wire & body & _GOES_ON == _GOES_ON
+                and not ((wire_ends | body_ends) & 0x80 or (wire | body) & 1)
+            ):
+                matched, wire_bytes, body_bytes = (
+                    NULL, (low[wire] + (wire_ends << 14)) >> 1, (low[body] + (body_ends << 14)) >> 1
+                )  # fmt: skip
+            else:
+                matched, wire_bytes, body_bytes, at = self._counts(value, at - _COUNTS.size)
             slot_us = (high[s2] + (low[s1] << 14) + low[s0]) >> 1
             numbers = all_numbers(
                 COLUMNS, 8, slot_us,
@@ -157,13 +170,8 @@ class AvroRows:
         """Of a datum: matched, bytes on the wire and of the body; and where they end."""
         matched = _MATCHED[value[at : at + 2]] if value[at] else NULL
         at += 2 if value[at] else 1
-        branch, two, one, and_branch, and_two, and_one = _TWO_COUNTS(value, at)
-        if branch == and_branch == THERE and two & and_two & _GOES_ON == _GOES_ON and not (one | and_one) & 0x80:
-            wire_bytes, body_bytes = self._low[two] + (one << 14), self._low[and_two] + (and_one << 14)
-            at += 8
-        else:
-            wire_bytes, at = self._count(value, at)
-            body_bytes, at = self._count(value, at)
+        wire_bytes, at = self._count(value, at)
+        body_bytes, at = self._count(value, at)
         if (wire_bytes | body_bytes) & 1:
             raise Unusual
         return matched, wire_bytes >> 1, body_bytes >> 1, at
