@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import struct
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -25,8 +27,9 @@ from wms_tasks.persist.avro_row import HEAD, AvroRows
 from wms_tasks.persist.column import microseconds
 from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.persist.fits import Unstorable
+from wms_tasks.persist.kept import Kept
 from wms_tasks.persist.rows import Rows, row_or_reject
-from wms_tasks.result import Evidence, Outcome, Phases, Reason, Result
+from wms_tasks.result import Certificate, Evidence, Outcome, Phases, Reason, Result
 from wms_tasks.settings import Settings
 from wms_tasks.store.message import Message, Reject, Row
 
@@ -57,6 +60,37 @@ NEARLY_USUAL = st.builds(
 )
 
 
+_LONG_TEXTS = TEXTS | st.sampled_from(["", "x" * 63, "x" * 64, "x" * 8_191, "x" * 8_192, "ü" * 32])
+# What a site keeps, of every kind.
+KEPT = st.builds(
+    msgspec.structs.replace,
+    st.just(USUAL),
+    schema_version=st.sampled_from([1, 1, 1, 0, -1, 2, 64]),
+    site_id=st.uuids(),
+    site_name=_LONG_TEXTS,
+    location=st.sampled_from(["local", "ü", "", "l" * 256]),
+    **{
+        name: st.none() | _LONG_TEXTS
+        for name in ("address", "http_version", "tls_version", "tls_cipher", "content_type")
+    },
+    certificate=st.none()
+    | st.builds(
+        Certificate,
+        subject=_LONG_TEXTS,
+        issuer=TEXTS,
+        names=st.lists(TEXTS, max_size=3).map(tuple) | st.sampled_from([("n",) * 63, ("n",) * 64, ("n",) * 200]),
+        expires_at=_INSTANTS,
+        chain_expires_at=_INSTANTS,
+    ),
+)
+
+
+def certificate(**changes: Any) -> Certificate:
+    """One, but for the changes."""
+    ends = {"expires_at": datetime(2027, 1, 2, tzinfo=UTC), "chain_expires_at": datetime(2200, 1, 2, tzinfo=UTC)}
+    return Certificate(**{"subject": "", "issuer": "i", "names": ("a", "ü"), **ends} | changes)
+
+
 def of_record(datum: bytes) -> bytes | str:
     """What the record makes of it: a row, or why there is none."""
     try:
@@ -79,7 +113,7 @@ def held_to_the_record(rows: AvroRows, datum: bytes) -> bool:
     return made is not None
 
 
-@given(results=st.lists(RESULTS | NEARLY_USUAL, min_size=1, max_size=4))
+@given(results=st.lists(RESULTS | NEARLY_USUAL | KEPT, min_size=1, max_size=4))
 def test_whatever_it_makes_is_what_the_record_makes(results: list[Result]) -> None:
     """Each twice, so that it is known; any result that can be written, usual or not."""
     rows = AvroRows()
@@ -184,6 +218,21 @@ def test_the_halves_of_instants_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(rows._high) <= 3
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"site_id": UUID(int=0)},
+        {"site_name": "ü" * 1_000},
+        {"address": None, "http_version": None, "tls_version": None, "tls_cipher": None, "content_type": None},
+        {"certificate": certificate(names=(), expires_at=datetime(1970, 1, 1, tzinfo=UTC))},
+        {"certificate": certificate(names=("n",) * 200)},
+    ],
+)
+def test_what_a_site_keeps_is_read_without_fastavro(changes: dict[str, Any]) -> None:
+    """To the last value of each kind."""
+    assert held_to_the_record(AvroRows(), avro_codec.encode(msgspec.structs.replace(USUAL, **changes)))
+
+
 def test_only_ends_that_come_again_are_kept() -> None:
     """Those of a site that is up, for each worker; with what was told of one that is down, its own half alone."""
     rows = AvroRows()
@@ -194,17 +243,22 @@ def test_only_ends_that_come_again_are_kept() -> None:
     assert (len(rows._ends), len(rows._ends._known)) == (2, 1)
 
 
-def test_a_kept_field_of_another_name_is_left_alone() -> None:
+@pytest.mark.parametrize("place", range(-len(Kept.__struct_fields__), 0))
+def test_a_kept_field_of_another_name_is_left_alone(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that a schema has and kept.py lacks makes every message slow, and none wrong."""
-    rows = AvroRows()
-    rows._kept_schema["fields"][-2]["name"] = "other"
-    assert not held_to_the_record(rows, avro_codec.encode(USUAL))
+    schema = SimpleNamespace(tree=current().tree)
+    schema.tree["fields"][place]["name"] = "other"
+    monkeypatch.setattr(avro_row, "current", lambda: schema)
+    datum = avro_codec.encode(USUAL)
+    assert AvroRows().row_of(datum, 0, message(datum)) is None
 
 
 def test_the_schema_begins_as_it_reads_it() -> None:
-    """A field added before these would be no error: only slow, so it is one here."""
-    assert [field["name"] for field in current().tree["fields"]][: len(HEAD)] == [*HEAD]
-    assert AvroRows()._kept_schema is not None
+    """A field added anywhere would be no error: only slow, so it is one here. The certificate's stand as ours do."""
+    fields = current().tree["fields"]
+    assert [field["name"] for field in fields] == [*HEAD, *Kept.__struct_fields__]
+    assert [field["name"] for field in fields[-1]["type"][1]["fields"]] == [*Certificate.__struct_fields__]
+    assert AvroRows()._is_ours
 
 
 @pytest.mark.parametrize("framing", ["single object", "registry"])

@@ -4,8 +4,8 @@ nothing unusual in it. Everything else is left to rows.py, which is the measure:
 
 Two things are to make it as fast as JSON, which a C library decodes; `make bench` compares them. The schema has first
 what changes from slot to slot, most of it of a fixed length, so that one `struct` reads it. And it has last what stays
-the same for a site; those bytes are decoded once, by fastavro, and known by themselves from then on. Used by the loop's
-thread.
+the same for a site; those bytes are decoded once (avro_kept.py), and known by themselves from then on. Used by the
+loop's thread.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
 from wms_tasks.codec.avro_schema import current
 from wms_tasks.errors import CodecError
-from wms_tasks.persist.avro_told import THERE, Ends, Unusual
+from wms_tasks.persist.avro_told import Ends
+from wms_tasks.persist.avro_value import THERE, Unusual
 from wms_tasks.persist.column import BOOLEANS, NULL, microseconds, text_of
 from wms_tasks.persist.copy_row import COLUMNS, all_numbers, tls_of
 from wms_tasks.persist.fits import Unstorable
@@ -50,6 +49,7 @@ _BRANCH_TWO_AND_ONE = struct.Struct("<BHB").unpack_from
 # Postgres counts from 2000; and on the wire stands twice the number.
 _TWICE_SHIFT = 2 * microseconds(datetime(1970, 1, 1, tzinfo=UTC))
 _GOES_ON, _MARKS, _ENDS = 0x8080, 0x80808080, 0x00808080
+_TOO_LARGE = 1 << 80
 # Two bytes of the wire, little-endian, and what they say.
 _STATUSES = {(status * 2 & 0x7F | 0x80) | status >> 6 << 8: status for status in range(100, 600)}
 _OUTCOMES = {2 * n: text_of(symbol) for n, symbol in enumerate(Outcome)}
@@ -57,19 +57,18 @@ _OUTCOMES = {2 * n: text_of(symbol) for n, symbol in enumerate(Outcome)}
 
 # What is raised of a datum that is unusual, or none.
 _LEFT_TO_ROWS = (
-    *(Unusual, CodecError, Unstorable, msgspec.MsgspecError),
-    *(UnicodeDecodeError, struct.error, IndexError, KeyError),
+    *(Unusual, CodecError, Unstorable),
+    *(ValueError, OverflowError, struct.error, IndexError, KeyError),
 )
 
 
-class _Low(dict[int, int]):
-    """14 bits of a number that goes on, from the two bytes that carry them."""
-
-    def __missing__(self, two: int) -> int:
-        if two & _GOES_ON != _GOES_ON:
-            raise Unusual
-        self[two] = two & 0x7F | two >> 1 & 0x3F80
-        return self[two]
+def _low() -> list[int]:
+    """14 bits of a number that goes on, by the two bytes that carry them; of others a number that no row takes."""
+    found = [_TOO_LARGE] * (1 << 16)
+    for upper in range(1 << 7):
+        at = upper << 8 | _GOES_ON
+        found[at : at + 128] = range(upper << 7, (upper << 7) + 128)
+    return found
 
 
 class _High(dict[int, int]):
@@ -89,24 +88,20 @@ class AvroRows:
     """Rows of one persist loop, and what it has learnt."""
 
     def __init__(self) -> None:
-        self._ends = Ends(self._kept)
-        self._low, self._high = _Low(), _High()
+        self._ends = Ends()
+        self._high = _High()
 
     @cached_property
-    def _kept_schema(self) -> Any:
-        """None where this reads nothing. Found out at the first datum, since the schema brings fastavro with it."""
-        from fastavro import parse_schema
+    def _low(self) -> list[int]:
+        return _low()
 
+    @cached_property
+    def _is_ours(self) -> bool:
+        """Whether the schema is what this reads. Found out at the first datum, since it brings fastavro with it."""
         fields = current().tree["fields"]
+        names = tuple(field["name"] for field in fields)
         outcomes = fields[HEAD.index("outcome")]["type"]["symbols"]
-        if tuple(field["name"] for field in fields[: len(HEAD)]) != HEAD or outcomes[:4] != [*Outcome]:
-            return None
-        return parse_schema({"type": "record", "name": "Kept", "fields": fields[len(HEAD) :]})
-
-    def _kept(self, came: bytes) -> Kept:
-        from wms_tasks.codec import avro_codec
-
-        return msgspec.convert(avro_codec.fields_of(came, 0, self._kept_schema), Kept)
+        return names == (*HEAD, *Kept.__struct_fields__) and outcomes[: len(Outcome)] == [*Outcome]
 
     def row_of(
         self, value: bytes, start: int, source: Any, message_of: Callable[[Any], Message] = as_it_is
@@ -122,7 +117,7 @@ class AvroRows:
             source: what ``message_of`` makes the message of.
         """
         try:
-            if self._kept_schema is None:
+            if not self._is_ours:
                 return None
             if value[start + _TLS_BRANCH_AT] == THERE:
                 (
