@@ -36,9 +36,11 @@ soak: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m bench --document
 
-# Needs Go and a few minutes, once.
+# Needs Go and a few minutes, once. A Python of its own has what nothing of ours may import.
 TELEGRAF := github.com/influxdata/telegraf/cmd/telegraf@v1.37.2
 bench-peers:
+	python3 -m venv $(HOME)/.cache/wms/bench/asyncio
+	$(HOME)/.cache/wms/bench/asyncio/bin/python -m pip --disable-pip-version-check install --quiet aiohttp==3.14.5 aiokafka[lz4]==0.14.0 asyncpg==0.32.0
 	GOBIN=$(HOME)/.cache/wms/bench/bin go install -tags custom,inputs.kafka_consumer,outputs.postgresql,parsers.json_v2 $(TELEGRAF)
 
 # Reads .github/workflows, and with shellcheck, where that is found, the shell in them.

@@ -37,7 +37,7 @@ BATCH_ROWS = 5_000
 _BLOCK_BYTES = 128 * 1024
 _READY_SECONDS = 40.0
 _DRAINED_SECONDS = 180.0
-_CONDITIONS = (
+CONDITIONS = (
     f"{RESULTS:,} results of {SITES:,} sites as the worker writes them (https, certificates; one in 100 down, with "
     f"evidence) in {PARTITIONS} partitions; the embedded Kafka and Postgres with their settings, fsync on; the table "
     f"with its keys and indexes; batches of {BATCH_ROWS:,}; from the first commit of a full batch to the last"
@@ -201,7 +201,7 @@ PERSIST = Subject(
         ),
     ),
     open=_beside_copy,
-    conditions=_CONDITIONS,
+    conditions=CONDITIONS,
 )
 
 PERSIST_BESIDE_TELEGRAF = Subject(
@@ -217,6 +217,6 @@ PERSIST_BESIDE_TELEGRAF = Subject(
         ),
     ),
     open=_beside_telegraf,
-    conditions=f"{_CONDITIONS}; telegraf on the same topic: json_v2, without certificate names and evidence, batches "
+    conditions=f"{CONDITIONS}; telegraf on the same topic: json_v2, without certificate names and evidence, batches "
     f"of {BATCH_ROWS:,}, a table of its own without index",
 )

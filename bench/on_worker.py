@@ -41,7 +41,7 @@ _QUEUED = 32_000
 _RAMP_SECONDS = 8.0
 _FULL_SECONDS = 5.0
 
-_ON = (
+ON = (
     "robots.txt respected, guard on, spacing 1 s a host, delivery report before the message is acknowledged, task "
     "events as shipped, a new connection for each probe"
 )
@@ -222,7 +222,7 @@ HTTP = Subject(
         Figure(key="worker_http_peer_ms", name="blackbox_exporter: CPU a probe, paced 200/s", unit="ms"),
     ),
     open=_over_http,
-    conditions=_ON + "; HTTP; blackbox_exporter is asked over kept connections, and hands nothing on",
+    conditions=ON + "; HTTP; blackbox_exporter is asked over kept connections, and hands nothing on",
 )
 HTTPS = Subject(
     name="probe worker: CPU a probe over HTTPS beside blackbox_exporter",
@@ -236,7 +236,7 @@ HTTPS = Subject(
         Figure(key="worker_https_peer_ms", name="blackbox_exporter: CPU a probe over HTTPS, paced 200/s", unit="ms"),
     ),
     open=_over_https,
-    conditions=_ON + "; HTTPS, both verify the certificate (authority by SSL_CERT_FILE, server name given)",
+    conditions=ON + "; HTTPS, both verify the certificate (authority by SSL_CERT_FILE, server name given)",
 )
 POOLS = Subject(
     name="probe worker: CPU a probe in each pool",
@@ -245,7 +245,7 @@ POOLS = Subject(
         for pool in _POOLS
     ),
     open=_each_pool,
-    conditions=_ON + "; HTTP; prefork: 4 processes a core, its children counted",
+    conditions=ON + "; HTTP; prefork: 4 processes a core, its children counted",
 )
 FULL = Subject(
     name="probe worker: as many as it can",
@@ -266,7 +266,7 @@ FULL = Subject(
         ),
     ),
     open=_full,
-    conditions=_ON
+    conditions=ON
     + f"; HTTP; WMS_WORKER_CONCURRENCY={CONCURRENCY}; the queue holds more than is taken; the site, Valkey "
     "and Kafka share the cores, which is what limits 2 workers on 2 cores",
 )

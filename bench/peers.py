@@ -10,6 +10,22 @@ from bench.figure import PeerMissing
 BIN = Path.home() / ".cache" / "wms" / "bench" / "bin"
 
 
+# Has the packages of bench/asyncio_peer.
+_ASYNCIO_PYTHON = BIN.parent / "asyncio" / "bin" / "python"
+
+
+def asyncio_python() -> Path:
+    """
+    The Python that runs bench/asyncio_peer.
+
+    Raises:
+        PeerMissing: it was not made.
+    """
+    if not _ASYNCIO_PYTHON.exists():
+        raise PeerMissing("aiohttp, aiokafka and asyncpg are not here: make bench-peers")
+    return _ASYNCIO_PYTHON
+
+
 def peer(name: str) -> Path:
     """
     Its program.

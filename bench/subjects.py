@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench import (
+    on_asyncio,
     on_beat,
     on_dead_provider,
     on_long_run,
@@ -22,11 +23,13 @@ SUBJECTS: tuple[Subject, ...] = (
     on_beat.STOCK,
     on_worker.HTTP,
     on_worker.HTTPS,
+    on_asyncio.PROBE,
     on_worker.POOLS,
     on_worker.FULL,
     on_timing.SUBJECT,
     on_persist.PERSIST,
     on_persist.PERSIST_BESIDE_TELEGRAF,
+    on_asyncio.PERSIST,
     on_wire.WIRE,
     on_whole.SUBJECT,
     on_long_run.SUBJECT,

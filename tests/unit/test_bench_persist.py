@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
+from bench import on_asyncio, peers
 from bench.day_of_results import DOWN_ONE_IN, HTTP_ONE_IN, day_of_results
 from bench.figure import PeerMissing
 from bench.on_persist import _blocks
@@ -13,6 +16,7 @@ from bench.peers import peer
 from bench.postgres import Committed
 from wms_tasks.codec import json_codec
 from wms_tasks.persist.copy_row import copy_row
+from wms_tasks.result import Phases, Result
 
 DAY = date(2026, 11, 23)
 
@@ -54,3 +58,17 @@ def test_a_peer_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PeerMissing, match=r"no-such-peer is not here: make bench-peers"):
         peer("no-such-peer")
+
+
+def test_a_python_that_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same for the packages of the asyncio peer."""
+    monkeypatch.setattr(peers, "_ASYNCIO_PYTHON", tmp_path / "python")
+    with pytest.raises(PeerMissing, match=r"aiokafka and asyncpg are not here: make bench-peers"):
+        peers.asyncio_python()
+
+
+def test_the_asyncio_peer_stores_every_field_of_the_record() -> None:
+    """Read without its packages: what it would leave out would make it faster than it is."""
+    source = (on_asyncio.PROGRAMS / "persister.py").read_text(encoding="utf-8")
+    named = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    assert {*Result.__struct_fields__, *Phases.__struct_fields__} <= named

@@ -1,0 +1,177 @@
+"""Beside the system of the first design text (asyncio_peer): a probe's CPU time at the same pace, and rows a second."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+import psycopg
+
+from bench.cpu import cpu_seconds
+from bench.figure import Figure, Measure, Round, Subject
+from bench.full_topic import FullTopic
+from bench.on_persist import BATCH_ROWS, CONDITIONS, drained, full_topic
+from bench.on_worker import ON, PER_SECOND, SECONDS, worker_settings
+from bench.peers import asyncio_python
+from bench.postgres import committed
+from bench.probing import Results, line, rate, sites, target
+from bench.services import services
+from tests.acceptance.processes import roles
+from tests.waiting import wait_until
+from wms_tasks.settings import Settings
+from wms_tasks.topic import ensure_topic
+
+PROGRAMS = Path(__file__).parent / "asyncio_peer"
+TABLE = "asyncio_results"
+_SITES = 800
+_STARTED_SECONDS = 30.0
+_DRAINED_SECONDS = 180.0
+_PEER = "aiohttp, aiokafka, asyncpg: the first design"
+
+
+@contextmanager
+def program(python: Path, name: str, arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Running; what it says is in the log."""
+    with log.open("ab") as output:
+        command = [str(python), str(PROGRAMS / f"{name}.py"), *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    except AssertionError as error:
+        error.add_note(log.read_text(errors="replace")[-4_000:])
+        raise
+    finally:
+        process.kill()
+        process.wait(10)
+        _close(process.stdin)
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    assert pipe is not None
+    pipe.close()
+
+
+def scraped(python: Path, settings: Settings, urls: Sequence[str], log: Path) -> float:
+    """The scraper's CPU time a probe in milliseconds, once each site was asked."""
+    every_seconds = len(urls) / PER_SECOND
+    arguments = ["--servers", settings.kafka_bootstrap_servers, "--topic", settings.topic]
+    with (
+        closing(Results(settings)) as results,
+        program(python, "scraper", [*arguments, "--every-seconds", str(every_seconds)], log) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(urls).encode() + b"\n")
+        process.stdin.flush()
+        until = results.count() + len(urls)
+        wait_until(lambda: results.count() >= until, _STARTED_SECONDS, "a probe of each site", every_seconds=0.1)
+        before, had = cpu_seconds(process.pid), results.count()
+        per_second = rate(results, SECONDS)
+        spent_seconds, came = cpu_seconds(process.pid) - before, results.count() - had
+        assert per_second > 0.95 * PER_SECOND, f"{per_second:.0f} a second"
+    return spent_seconds * 1000 / came
+
+
+def persisted(python: Path, topic: FullTopic, log: Path) -> float:
+    """Rows a second by the persister, as a new consumer group, into a table that it makes itself."""
+    topic.empty({})
+    url = topic.settings.database_url
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS public.{TABLE}".encode())
+    settings = topic.settings
+    arguments = {"servers": settings.kafka_bootstrap_servers, "topic": settings.topic, "group": uuid4().hex}
+    named = {**arguments, "url": url, "table": TABLE, "max-records": str(BATCH_ROWS)}
+    with program(python, "persister", [part for name in named for part in (f"--{name}", named[name])], log):
+        wait_until(lambda: _rows(url) >= topic.total, _DRAINED_SECONDS, "all rows", every_seconds=0.2)
+    return committed(url, "public", TABLE).per_second
+
+
+def _rows(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        if connection.execute("SELECT to_regclass(%s)", (f"public.{TABLE}",)).fetchone() == (None,):
+            return 0
+        row = connection.execute(f"SELECT count(*) FROM public.{TABLE}".encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@contextmanager
+def _probing(folder: Path) -> Iterator[Measure]:
+    python = asyncio_python()
+    with ExitStack() as stack:
+        port = stack.enter_context(target())
+        started = stack.enter_context(roles({}, folder))
+        settings = worker_settings(*stack.enter_context(services(folder)))
+        theirs = settings.model_copy(update={"topic_suffix": "asyncio"})
+        ensure_topic(theirs)
+        watched = sites(_SITES, f"http://HOST:{port}/page")
+        ours = stack.enter_context(line(settings, watched, started))
+        ours.warm_up(PER_SECOND / 2)
+
+        def measure(number: int) -> Round:
+            def of_ours() -> float:
+                return ours.cpu_ms_per_probe(per_second=PER_SECOND, seconds=SECONDS)
+
+            def of_peer() -> float:
+                return scraped(python, theirs, [site.url for site in watched], folder / "scraper.log")
+
+            if number % 2 == 0:
+                own, other = of_ours(), of_peer()
+            else:
+                other, own = of_peer(), of_ours()
+            return {"asyncio_probe": own / other, "asyncio_probe_peer_ms": other}
+
+        yield measure
+
+
+@contextmanager
+def _persisting(folder: Path) -> Iterator[Measure]:
+    python = asyncio_python()
+    with full_topic(folder) as topic:
+
+        def measure(number: int) -> Round:
+            def of_peer() -> float:
+                return persisted(python, topic, folder / "persister.log")
+
+            if number % 2:
+                theirs, ours = of_peer(), drained(topic, 1, folder)
+            else:
+                ours, theirs = drained(topic, 1, folder), of_peer()
+            return {"asyncio_persist": ours.per_second / theirs}
+
+        yield measure
+
+
+PROBE = Subject(
+    name="probe worker: CPU a probe beside asyncio",
+    figures=(
+        Figure(
+            key="asyncio_probe",
+            name="probe worker: CPU a probe ÷ aiohttp and aiokafka's, paced 200/s",
+            unit="×",
+            peer=_PEER,
+        ),
+        Figure(key="asyncio_probe_peer_ms", name="aiohttp and aiokafka: CPU a probe, paced 200/s", unit="ms"),
+    ),
+    open=_probing,
+    conditions=f"{ON}; HTTP; the peer schedules in the same process, asks no robots.txt, guards and spaces nothing, "
+    "and what it has in its queue is lost with it",
+)
+PERSIST = Subject(
+    name="persist beside asyncio",
+    figures=(
+        Figure(
+            key="asyncio_persist",
+            name="persist: rows/s, exactly once",
+            unit="×",
+            peer="aiokafka and asyncpg's COPY, no key, no deduplication",
+        ),
+    ),
+    open=_persisting,
+    conditions=f"{CONDITIONS}; the peer on the same topic: json, getmany() of up to {BATCH_ROWS:,}, one COPY each, "
+    "offsets after it, a table of its own without index",
+)
