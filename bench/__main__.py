@@ -86,6 +86,13 @@ def _list() -> int:
     return 0
 
 
+def _write(lines: Sequence[Line], results: Path) -> None:
+    order = [figure.key for subject in SUBJECTS for figure in subject.figures]
+    every = merged(read_results(results), lines, order)
+    write_results(every, results)
+    write_document(every)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 where something is worse than it must be, 2 where nothing was chosen."""
     arguments = _arguments(argv)
@@ -101,13 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for subject in chosen:
         console.print(f"[bold]{subject.name}[/bold]")
         lines += lines_of(subject, _measure(subject, arguments.rounds or subject.rounds))
+        if arguments.document:
+            # After each, because a later one may break off an hour's run.
+            _write(lines, arguments.results)
     console.print(terminal_table(lines))
     console.print(f"{(monotonic() - began) / 60:.0f} minutes")
-    if arguments.document:
-        order = [figure.key for subject in SUBJECTS for figure in subject.figures]
-        every = merged(read_results(arguments.results), lines, order)
-        write_results(every, arguments.results)
-        write_document(every)
     return 1 if any(line.met is False for line in lines) else 0
 
 
