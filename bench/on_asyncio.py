@@ -15,7 +15,7 @@ import psycopg
 from bench.cpu import cpu_seconds
 from bench.figure import Figure, Measure, Round, Subject
 from bench.full_topic import FullTopic
-from bench.on_persist import BATCH_ROWS, CONDITIONS, drained, full_topic
+from bench.on_persist import BATCH_ROWS, RESULTS_BESIDE_PEERS, conditions, drained, full_topic
 from bench.on_worker import ON, PER_SECOND, SECONDS, worker_settings
 from bench.peers import asyncio_python
 from bench.postgres import committed
@@ -131,7 +131,7 @@ def _probing(folder: Path) -> Iterator[Measure]:
 @contextmanager
 def _persisting(folder: Path) -> Iterator[Measure]:
     python = asyncio_python()
-    with full_topic(folder) as topic:
+    with full_topic(folder, RESULTS_BESIDE_PEERS) as topic:
 
         def measure(number: int) -> Round:
             def of_peer() -> float:
@@ -172,6 +172,6 @@ PERSIST = Subject(
         ),
     ),
     open=_persisting,
-    conditions=f"{CONDITIONS}; the peer on the same topic: json, getmany() of up to {BATCH_ROWS:,}, one COPY each, "
+    conditions=f"{conditions(RESULTS_BESIDE_PEERS)}; the peer on the same topic: json, getmany() of up to {BATCH_ROWS:,}, one COPY each, "
     "offsets after it, a table of its own without index",
 )
