@@ -172,6 +172,7 @@ PERSIST = Subject(
         ),
     ),
     open=_persisting,
-    conditions=f"{conditions(RESULTS_BESIDE_PEERS)}; the peer on the same topic: json, getmany() of up to {BATCH_ROWS:,}, one COPY each, "
+    conditions=conditions(RESULTS_BESIDE_PEERS)
+    + f"; the peer on the same topic: json, getmany() of up to {BATCH_ROWS:,}, one COPY each, "
     "offsets after it, a table of its own without index",
 )

@@ -45,8 +45,8 @@ def conditions(results: int) -> str:
     """What is on, for the table."""
     return (
         f"{results:,} results of {SITES:,} sites as the worker writes them (https, certificates; one in 100 down, with "
-        f"evidence) in {PARTITIONS} partitions; the embedded Kafka and Postgres with their settings, fsync on; the table "
-        f"with its keys and indexes; batches of {BATCH_ROWS:,}; from the first commit of a full batch to the last"
+        f"evidence) in {PARTITIONS} partitions; the embedded Kafka and Postgres with their settings, fsync on; the "
+        f"table with its keys and indexes; batches of {BATCH_ROWS:,}; from the first commit of a full batch to the last"
     )
 
 
@@ -223,6 +223,7 @@ PERSIST_BESIDE_TELEGRAF = Subject(
         ),
     ),
     open=_beside_telegraf,
-    conditions=f"{conditions(RESULTS_BESIDE_PEERS)}; telegraf on the same topic: json_v2, without certificate names and evidence, batches "
+    conditions=conditions(RESULTS_BESIDE_PEERS)
+    + "; telegraf on the same topic: json_v2, without certificate names and evidence, batches "
     f"of {BATCH_ROWS:,}, a table of its own without index",
 )
