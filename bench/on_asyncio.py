@@ -18,7 +18,7 @@ from bench.full_topic import FullTopic
 from bench.on_persist import BATCH_ROWS, RESULTS_BESIDE_PEERS, conditions, drained, full_topic
 from bench.on_worker import ON, PER_SECOND, SECONDS, worker_settings
 from bench.peers import asyncio_python
-from bench.postgres import committed
+from bench.postgres import committed, public_rows
 from bench.probing import Results, line, rate, sites, target
 from bench.services import services
 from tests.acceptance.processes import roles
@@ -86,17 +86,8 @@ def persisted(python: Path, topic: FullTopic, log: Path) -> float:
     arguments = {"servers": settings.kafka_bootstrap_servers, "topic": settings.topic, "group": uuid4().hex}
     named = {**arguments, "url": url, "table": TABLE, "max-records": str(BATCH_ROWS)}
     with program(python, "persister", [part for name in named for part in (f"--{name}", named[name])], log):
-        wait_until(lambda: _rows(url) >= topic.total, _DRAINED_SECONDS, "all rows", every_seconds=0.2)
+        wait_until(lambda: public_rows(url, TABLE) >= topic.total, _DRAINED_SECONDS, "all rows", every_seconds=0.2)
     return committed(url, "public", TABLE).per_second
-
-
-def _rows(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        if connection.execute("SELECT to_regclass(%s)", (f"public.{TABLE}",)).fetchone() == (None,):
-            return 0
-        row = connection.execute(f"SELECT count(*) FROM public.{TABLE}".encode()).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 @contextmanager

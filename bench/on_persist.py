@@ -22,7 +22,7 @@ import psycopg
 from bench.figure import Figure, Measure, Round, Subject, at_least
 from bench.full_topic import TEXT_COPY, FullTopic
 from bench.peers import peer
-from bench.postgres import committed, postgres
+from bench.postgres import committed, postgres, public_rows
 from bench.services import environ_of, services
 from bench.telegraf import TABLE, telegraf
 from tests.acceptance.processes import Role, roles
@@ -99,20 +99,11 @@ def of_telegraf(topic: FullTopic, program: Path, folder: Path) -> float:
         connection.execute(f"DROP TABLE IF EXISTS public.{TABLE}".encode())
     with telegraf(program, topic.settings, folder) as log:
         try:
-            wait_until(lambda: _rows_of_telegraf(url) >= topic.total, _DRAINED_SECONDS, "telegraf", every_seconds=0.5)
+            wait_until(lambda: public_rows(url, TABLE) >= topic.total, _DRAINED_SECONDS, "telegraf", every_seconds=0.5)
         except AssertionError as error:
             error.add_note(log.read_text(errors="replace")[-4_000:])
             raise
     return committed(url, "public", TABLE).per_second
-
-
-def _rows_of_telegraf(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        if connection.execute("SELECT to_regclass(%s)", (f"public.{TABLE}",)).fetchone() == (None,):
-            return 0
-        row = connection.execute(f"SELECT count(*) FROM public.{TABLE}".encode()).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _cpu_seconds(workers: Sequence[Role]) -> float:

@@ -62,3 +62,13 @@ def committed(url: str, schema: str, table: str) -> Committed:
         row = connection.execute(statement).fetchone()
     assert row is not None
     return Committed(*row)
+
+
+def public_rows(url: str, table: str) -> int:
+    """How many rows a table of a peer's has; 0 before it has made it."""
+    with psycopg.connect(url) as connection:
+        if connection.execute("SELECT to_regclass(%s)", (f"public.{table}",)).fetchone() == (None,):
+            return 0
+        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", table))).fetchone()
+    assert row is not None
+    return int(row[0])
