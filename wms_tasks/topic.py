@@ -7,6 +7,7 @@ start of the roles that use Kafka and by the persist loop.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,15 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from wms_tasks import tls
+from wms_tasks import clock, tls
 from wms_tasks.errors import ServiceUnavailable, TopicMissingError
 from wms_tasks.settings import Settings
 
 REQUEST_TIMEOUT_SECONDS = 5.0
 # How much longer we wait for the answer itself: librdkafka's own time-out comes first and says more.
 _GRACE_SECONDS = 1.0
+# How often we look whether a topic that was made is shown.
+_LOOK_SECONDS = 0.02
 # What librdkafka does about a broker that takes our bytes and never answers: its connection is given up after one
 # request's time-out instead of a minute, and one that cannot be made after a few seconds.
 CONNECTIONS: dict[str, Any] = {
@@ -74,9 +77,12 @@ def ensure_topic(
     """
     Make the topic where it is missing and the environment is dev or test; elsewhere only look for it. Safe in a race.
 
+    On return Kafka shows it: a broker answers that a topic is made before it knows of it itself (KIP-500, metadata
+    reach a broker from the controller's log).
+
     Raises:
         TopicMissingError: it does not exist and may not be made here.
-        ServiceUnavailable: Kafka does not answer.
+        ServiceUnavailable: Kafka does not answer, or does not show within the time-out what it made.
     """
     admin = admin or admin_client(settings)
     try:
@@ -85,6 +91,7 @@ def ensure_topic(
         if not settings.may_make:
             raise missing(settings) from error
         _make(admin, settings, timeout_seconds)
+        _wait_until_shown(admin, settings.topic, timeout_seconds)
     except ServiceUnavailable as error:
         raise ServiceUnavailable(f"{settings.kafka_bootstrap_servers}: {error.message}") from error
 
@@ -139,3 +146,16 @@ def _make(admin: AdminClient, settings: Settings, timeout_seconds: float) -> Non
     except TimeoutError as error:
         raise ServiceUnavailable(f"Kafka did not answer when asked to make topic {settings.topic}") from error
     _log.info("topic.made", topic=settings.topic, partitions=settings.kafka_topic_partitions)
+
+
+def _wait_until_shown(admin: AdminClient, topic: str, timeout_seconds: float) -> None:
+    pause, until = threading.Event(), clock.monotonic() + timeout_seconds
+    while True:
+        try:
+            topic_identity(admin, topic, timeout_seconds=timeout_seconds)
+        except TopicMissingError as error:
+            if clock.monotonic() > until:
+                raise ServiceUnavailable(f"Kafka made topic {topic}, but does not show it") from error
+            pause.wait(_LOOK_SECONDS)
+        else:
+            return

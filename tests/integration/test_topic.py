@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
+from wms_tasks import topic as topic_module
 from wms_tasks.errors import ServiceUnavailable, TopicMissingError
 from wms_tasks.settings import Settings
-from wms_tasks.topic import admin_client, ensure_topic, topic_identity
+from wms_tasks.topic import TopicIdentity, admin_client, ensure_topic, topic_identity
 
 
 def test_it_is_made_in_test_with_its_partitions(settings: Settings) -> None:
@@ -20,6 +22,29 @@ def test_it_is_made_in_test_with_its_partitions(settings: Settings) -> None:
     assert first.partitions == settings.kafka_topic_partitions
     assert first.topic_id
     assert first.cluster_id
+
+
+@pytest.mark.parametrize("shown_late", [True, False])
+def test_what_was_made_is_there_on_return(
+    settings: Settings, shown_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker may know of it later than its controller: it is asked until it does, within the time-out."""
+    asked = 0
+
+    def asking(*arguments: Any, **options: Any) -> TopicIdentity:
+        nonlocal asked
+        asked += 1
+        if asked > 3 and shown_late:
+            return topic_identity(*arguments, **options)
+        raise TopicMissingError("not yet")
+
+    monkeypatch.setattr(topic_module, "topic_identity", asking)
+    if shown_late:
+        ensure_topic(settings)
+        assert asked == 4
+    else:
+        with pytest.raises(ServiceUnavailable, match=r"made topic .*, but does not show it"):
+            ensure_topic(settings, timeout_seconds=0.5)
 
 
 def test_five_starts_at_once_make_one_topic(settings: Settings) -> None:
