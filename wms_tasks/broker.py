@@ -52,6 +52,16 @@ class Channel(Taking):
             self._shared = super()._create_client()
         return self._shared
 
+    def close(self) -> None:
+        """
+        What was held goes back after kombu has dropped the channel's pool, over another one: that goes too. Left to the
+        garbage collector, each connection that a worker loses would keep one more open.
+        """
+        try:
+            super().close()
+        finally:
+            self._disconnect_pools()
+
     def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
         """
         What waits for an instant goes to the queue's head: who takes it holds it until then, and a slot that was begun

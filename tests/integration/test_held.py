@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import redis
 from kombu import Exchange, Queue
@@ -133,6 +135,27 @@ def test_a_redis_that_refuses_is_told_of_once(broker_settings: Settings) -> None
                 turn()
         assert [one["event"] for one in logs] == ["worker.held_not_written"]
         client.delete(f"{broker_settings.key_prefix}unacked")
+
+
+def connections(settings: Settings) -> set[int]:
+    """Ours to that Redis, by their local ports."""
+    port = urlsplit(settings.broker_url).port
+    made = psutil.Process().net_connections("tcp")
+    return {one.laddr.port for one in made if one.raddr and one.raddr.port == port}
+
+
+@pytest.mark.parametrize("lost", ["closed", "collected"])
+def test_a_lost_connection_leaves_none_open(broker_settings: Settings, lost: str) -> None:
+    """What it held went back over one more, which nobody else would close."""
+    before = connections(broker_settings)
+    connection = app_for(broker_settings).connection_for_read()
+    channel = connection.default_channel
+    Queue("probe", Exchange("probe"), routing_key="probe")(channel).declare()
+    channel.qos.append(Taken(), "a")
+    connection.close() if lost == "closed" else connection.collect()
+    assert connections(broker_settings) <= before
+    with redis.Redis.from_url(broker_settings.broker_url) as client:
+        assert client.llen(f"{broker_settings.key_prefix}probe") == 1
 
 
 @pytest.mark.parametrize("lost", ["closed", "collected"])
