@@ -45,7 +45,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _chosen(arguments: argparse.Namespace) -> list[Subject]:
     wanted = [one.lower() for one in arguments.only]
-    return [one for one in SUBJECTS if not wanted or any(part in one.name.lower() for part in wanted)]
+    if not wanted:
+        return [one for one in SUBJECTS if not one.on_request]
+    return [one for one in SUBJECTS if any(part in one.name.lower() for part in wanted)]
 
 
 def _measure(subject: Subject, rounds: int) -> list[Measured]:
@@ -82,7 +84,8 @@ def _say_round(subject: Subject, number: int, values: Round, seconds: float) -> 
 
 def _list() -> int:
     for subject in SUBJECTS:
-        console.print(f"[bold]{subject.name}[/bold]: " + "; ".join(figure.name for figure in subject.figures))
+        when = " [dim](only where named)[/dim]" if subject.on_request else ""
+        console.print(f"[bold]{subject.name}[/bold]{when}: " + "; ".join(figure.name for figure in subject.figures))
     return 0
 
 

@@ -96,6 +96,7 @@ class Subject:
         open: with an empty folder → what measures a round; it stops by itself all that it started. Raises
             `PeerMissing` where what it is held against cannot be had.
         conditions: what is on while it is measured, as the table's note says it.
+        on_request: measured only where it is named: a lever of our own, not a peer, and minutes of an hour.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Subject:
     open: Callable[[Path], AbstractContextManager[Measure]]
     conditions: str
     rounds: int = 5
+    on_request: bool = False
 
 
 class PeerMissing(Exception):  # noqa: N818 - reads as what it says

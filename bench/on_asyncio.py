@@ -7,20 +7,17 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
-
-import psycopg
 
 from bench.cpu import cpu_seconds
 from bench.figure import Figure, Measure, Round, Subject
 from bench.full_topic import FullTopic
-from bench.on_persist import BATCH_ROWS, RESULTS_BESIDE_PEERS, conditions, drained, full_topic
+from bench.on_persist import BATCH_ROWS, RESULTS_BESIDE_PEERS, conditions, drained, full_topic, stored_by
 from bench.on_worker import ON, PER_SECOND, SECONDS, worker_settings
-from bench.peers import asyncio_python
-from bench.postgres import committed, public_rows
+from bench.peers import asyncio_python, explained_by
 from bench.probing import Results, line, rate, sites, target
 from bench.services import services
+from bench.turns import both
 from tests.acceptance.processes import roles
 from tests.waiting import wait_until
 from wms_tasks.settings import Settings
@@ -30,30 +27,22 @@ PROGRAMS = Path(__file__).parent / "asyncio_peer"
 TABLE = "asyncio_results"
 _SITES = 800
 _STARTED_SECONDS = 30.0
-_DRAINED_SECONDS = 180.0
 _PEER = "aiohttp, aiokafka, asyncpg: the first design"
 
 
 @contextmanager
 def program(python: Path, name: str, arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Running; what it says is in the log."""
-    with log.open("ab") as output:
-        command = [str(python), str(PROGRAMS / f"{name}.py"), *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield process
-    except AssertionError as error:
-        error.add_note(log.read_text(errors="replace")[-4_000:])
-        raise
-    finally:
-        process.kill()
-        process.wait(10)
-        _close(process.stdin)
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    assert pipe is not None
-    pipe.close()
+    command = [str(python), str(PROGRAMS / f"{name}.py"), *arguments]
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT) as process,
+        explained_by(log),
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def scraped(python: Path, settings: Settings, urls: Sequence[str], log: Path) -> float:
@@ -78,16 +67,17 @@ def scraped(python: Path, settings: Settings, urls: Sequence[str], log: Path) ->
 
 def persisted(python: Path, topic: FullTopic, log: Path) -> float:
     """Rows a second by the persister, as a new consumer group, into a table that it makes itself."""
-    topic.empty({})
-    url = topic.settings.database_url
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP TABLE IF EXISTS public.{TABLE}".encode())
     settings = topic.settings
-    arguments = {"servers": settings.kafka_bootstrap_servers, "topic": settings.topic, "group": uuid4().hex}
-    named = {**arguments, "url": url, "table": TABLE, "max-records": str(BATCH_ROWS)}
-    with program(python, "persister", [part for name in named for part in (f"--{name}", named[name])], log):
-        wait_until(lambda: public_rows(url, TABLE) >= topic.total, _DRAINED_SECONDS, "all rows", every_seconds=0.2)
-    return committed(url, "public", TABLE).per_second
+    named = {
+        "servers": settings.kafka_bootstrap_servers,
+        "topic": settings.topic,
+        "group": uuid4().hex,
+        "url": settings.database_url,
+        "table": TABLE,
+        "max-records": str(BATCH_ROWS),
+    }
+    arguments = [part for name in named for part in (f"--{name}", named[name])]
+    return stored_by(topic, TABLE, program(python, "persister", arguments, log))
 
 
 @contextmanager
@@ -110,10 +100,7 @@ def _probing(folder: Path) -> Iterator[Measure]:
             def of_peer() -> float:
                 return scraped(python, theirs, [site.url for site in watched], folder / "scraper.log")
 
-            if number % 2 == 0:
-                own, other = of_ours(), of_peer()
-            else:
-                other, own = of_peer(), of_ours()
+            own, other = both(number, of_ours, of_peer)
             return {"asyncio_probe": own / other, "asyncio_probe_peer_ms": other}
 
         yield measure
@@ -125,13 +112,9 @@ def _persisting(folder: Path) -> Iterator[Measure]:
     with full_topic(folder, RESULTS_BESIDE_PEERS) as topic:
 
         def measure(number: int) -> Round:
-            def of_peer() -> float:
-                return persisted(python, topic, folder / "persister.log")
-
-            if number % 2:
-                theirs, ours = of_peer(), drained(topic, 1, folder)
-            else:
-                ours, theirs = drained(topic, 1, folder), of_peer()
+            ours, theirs = both(
+                number, lambda: drained(topic, 1, folder), lambda: persisted(python, topic, folder / "persister.log")
+            )
             return {"asyncio_persist": ours.per_second / theirs}
 
         yield measure

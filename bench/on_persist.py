@@ -10,7 +10,7 @@ as an old dump restored would, and a message into each partition makes its owner
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,6 +25,7 @@ from bench.peers import peer
 from bench.postgres import committed, postgres, public_rows
 from bench.services import environ_of, services
 from bench.telegraf import TABLE, telegraf
+from bench.turns import both
 from tests.acceptance.processes import Role, roles
 from tests.waiting import wait_until
 from wms_tasks.settings import Settings
@@ -91,19 +92,15 @@ def copied(topic: FullTopic, lines: Sequence[bytes]) -> float:
     return found.per_second
 
 
-def of_telegraf(topic: FullTopic, program: Path, folder: Path) -> float:
-    """Rows a second by telegraf."""
+def stored_by(topic: FullTopic, table: str, peer: AbstractContextManager[object]) -> float:
+    """Rows a second by a peer, which is started by its context, into a table that it makes itself."""
     topic.empty({})
     url = topic.settings.database_url
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP TABLE IF EXISTS public.{TABLE}".encode())
-    with telegraf(program, topic.settings, folder) as log:
-        try:
-            wait_until(lambda: public_rows(url, TABLE) >= topic.total, _DRAINED_SECONDS, "telegraf", every_seconds=0.5)
-        except AssertionError as error:
-            error.add_note(log.read_text(errors="replace")[-4_000:])
-            raise
-    return committed(url, "public", TABLE).per_second
+        connection.execute(f"DROP TABLE IF EXISTS public.{table}".encode())
+    with peer:
+        wait_until(lambda: public_rows(url, table) >= topic.total, _DRAINED_SECONDS, table, every_seconds=0.5)
+    return committed(url, "public", table).per_second
 
 
 def _cpu_seconds(workers: Sequence[Role]) -> float:
@@ -168,10 +165,11 @@ def _beside_telegraf(folder: Path) -> Iterator[Measure]:
     with full_topic(folder, RESULTS_BESIDE_PEERS) as topic:
 
         def measure(number: int) -> Round:
-            if number % 2:
-                theirs, ours = of_telegraf(topic, program, folder), drained(topic, 1, folder)
-            else:
-                ours, theirs = drained(topic, 1, folder), of_telegraf(topic, program, folder)
+            ours, theirs = both(
+                number,
+                lambda: drained(topic, 1, folder),
+                lambda: stored_by(topic, TABLE, telegraf(program, topic.settings, folder)),
+            )
             return {"persist_telegraf": ours.per_second / theirs}
 
         yield measure

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from bench.figure import Figure, Measure, Round, Subject, at_most
 from bench.gatus import Gatus, begins_seconds, gatus
 from bench.rows import bytes_on_disk
 from bench.timing_error import delay_server
+from bench.turns import both
 from bench.whole import OURS, STORES, Stores, System, cpu_seconds, pause, stores, system, write_sites
 
 PER_SECOND = 200
@@ -121,20 +122,11 @@ def _open(folder: Path) -> Iterator[Measure]:
         peer.hold()
 
         def measure(number: int) -> Round:
-            used = _both(number, lambda: _ours(whole, kept, port), lambda: _theirs(peer, port))
+            used = both(number, lambda: _ours(whole, kept, port), lambda: _theirs(peer, port))
             row, message = bytes_on_disk(kept.settings, folder / "kafka" / "data")
             return {**round_of(*used), "whole.row_bytes": row, "whole.message_bytes": message}
 
         yield measure
-
-
-def _both(number: int, ours: Callable[[], Used], theirs: Callable[[], Used]) -> tuple[Used, Used]:
-    """Who goes first changes from round to round."""
-    if number % 2:
-        used = theirs()
-        return ours(), used
-    used = ours()
-    return used, theirs()
 
 
 SUBJECT = Subject(

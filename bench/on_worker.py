@@ -1,5 +1,5 @@
 """
-The probe worker: its CPU time beside blackbox_exporter's at the same pace, in each pool, and how much one can do.
+The probe worker: its CPU time beside blackbox_exporter's at the same pace, and in each pool.
 
 Everything is on loopback, each site on an address of its own. Orders come through Valkey as beat puts them, results go
 to Kafka, and robots.txt of every origin is known when a round begins, as it is on all but a day's first probe.
@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import trustme
 
 from bench.blackbox import blackbox, program
-from bench.figure import Figure, Measure, Round, Subject, at_least, at_most
-from bench.probing import Line, line, rate, sites, target
+from bench.figure import Figure, Measure, Round, Subject, at_most
+from bench.probing import Line, line, sites, target
 from bench.services import services
+from bench.turns import both
 from tests.acceptance.processes import roles
-from tests.waiting import wait_until
 from wms_tasks.embedded.kafka import EmbeddedKafka
 from wms_tasks.embedded.valkey import EmbeddedValkey
 from wms_tasks.settings import Settings
@@ -32,14 +31,6 @@ SECONDS = 8.0
 _SITES = 800
 SERVER_NAME = "bench.example.org"
 BLACKBOX = "blackbox_exporter"
-
-SLOW_MS = 300
-CONCURRENCY = 768
-_MANY_SITES = 4000
-_QUEUED = 32_000
-# In which as many threads begin as 300 ms want: each has to wait for its turn at the interpreter, too.
-_RAMP_SECONDS = 8.0
-_FULL_SECONDS = 5.0
 
 ON = (
     "robots.txt respected, guard on, spacing 1 s a host, delivery report before the message is acknowledged, task "
@@ -89,10 +80,7 @@ def _beside_blackbox(folder: Path, *, key: str, secure: bool) -> Iterator[Measur
                     lambda probe: urls[probe % len(urls)], per_second=PER_SECOND, seconds=SECONDS
                 )
 
-            if number % 2 == 0:
-                own, other = of_ours(), of_peer()
-            else:
-                other, own = of_peer(), of_ours()
+            own, other = both(number, of_ours, of_peer)
             return {key: own / other, f"{key}_peer_ms": other}
 
         yield measure
@@ -152,62 +140,6 @@ def _each_pool(folder: Path) -> Iterator[Measure]:
         yield measure
 
 
-def _full_speed(own: Line, workers: int) -> float:
-    """Probes a second that the first so many workers make, with more in the queue than they can take."""
-    own.results.new()  # another line's
-    for number in range(_QUEUED):
-        own.send(number)
-    own.take(workers)
-    rate(own.results, _RAMP_SECONDS)
-    found = rate(own.results, _FULL_SECONDS)
-    assert own.left.queued() > 0, "the queue was empty before the time was over"
-    own.take(0)
-    wait_until(lambda: own.left.unacknowledged() == 0, 20, "all that was begun is done", every_seconds=0.1)
-    # After that, since what a worker had taken and not begun is in the queue again.
-    own.app.control.purge()
-    outcomes = own.results.new()
-    assert set(outcomes) == {"up/ok"}, outcomes
-    return found
-
-
-@contextmanager
-def _full(folder: Path) -> Iterator[Measure]:
-    with ExitStack() as stack:
-        port = stack.enter_context(target())
-        valkey, kafka = stack.enter_context(services(folder))
-        started = stack.enter_context(roles({}, folder))
-        settings = worker_settings(valkey, kafka, concurrency=CONCURRENCY)
-        watched = sites(_MANY_SITES, f"http://HOST:{port}/page?ms={SLOW_MS}")
-        own = stack.enter_context(line(settings, watched, started, workers=2))
-        free = stack.enter_context(
-            line(
-                worker_settings(valkey, kafka, database=1, concurrency=CONCURRENCY),
-                watched,
-                started,
-                environ={"WMS_WORKER_ONE_PROCESSOR": "false"},
-            )
-        )
-        for one in (own, free):
-            one.warm_up(PER_SECOND)
-            one.take(0)
-
-        runs = {
-            "free": partial(_full_speed, free, 1),
-            "one": partial(_full_speed, own, 1),
-            "two": partial(_full_speed, own, 2),
-        }
-
-        def measure(number: int) -> Round:
-            found = {name: runs[name]() for name in sorted(runs, reverse=number % 2 == 1)}
-            return {
-                "worker_full": found["one"],
-                "worker_scale": found["two"] / found["one"],
-                "worker_one_processor": found["one"] / found["free"],
-            }
-
-        yield measure
-
-
 HTTP = Subject(
     name="probe worker: CPU a probe beside blackbox_exporter",
     figures=(
@@ -246,27 +178,4 @@ POOLS = Subject(
     ),
     open=_each_pool,
     conditions=ON + "; HTTP; prefork: 4 processes a core, its children counted",
-)
-FULL = Subject(
-    name="probe worker: as many as it can",
-    figures=(
-        Figure(
-            key="worker_full",
-            name="probe worker: probes/s of one process, site answering in 300 ms",
-            unit="/s",
-            must=at_least(600),
-            aim=at_least(1200),
-        ),
-        Figure(key="worker_scale", name="probes/s of 2 workers ÷ 1, site answering in 300 ms", unit="×"),
-        Figure(
-            key="worker_one_processor",
-            name="probe worker: probes/s on one processor at a time, as it is by default",
-            unit="×",
-            peer="the same with WMS_WORKER_ONE_PROCESSOR=false",
-        ),
-    ),
-    open=_full,
-    conditions=ON
-    + f"; HTTP; WMS_WORKER_CONCURRENCY={CONCURRENCY}; the queue holds more than is taken; the site, Valkey "
-    "and Kafka share the cores, which is what limits 2 workers on 2 cores",
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.figure import PeerMissing
@@ -37,3 +39,13 @@ def peer(name: str) -> Path:
     if found is None:
         raise PeerMissing(f"{name} is not here: make bench-peers builds it, where Go is")
     return Path(found)
+
+
+@contextmanager
+def explained_by(log: Path) -> Iterator[None]:
+    """A failure shows what the peer said last."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(log.read_text(errors="replace")[-4_000:])
+        raise

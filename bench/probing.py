@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 from wms_tasks import clock
 from wms_tasks.app import app_for
 from wms_tasks.names import PROBE_QUEUE
-from wms_tasks.schedule.entries import SiteEntry
+from wms_tasks.schedule.entries import Message, SiteEntry
 from wms_tasks.schedule.outbox import Outbox
 from wms_tasks.schedule.slots import microseconds
 from wms_tasks.settings import Settings
@@ -119,11 +119,14 @@ class Line:
         self.outbox = Outbox(self.app, settings)
         self.left = Left(settings)
 
-    def send(self, number: int) -> None:
-        """One site's order, for a slot that begins now."""
+    def send(self, *numbers: int) -> None:
+        """An order for each of these sites, for a slot that begins now; together, as beat does."""
+        self.outbox.send(*(self._order(number) for number in numbers))
+
+    def _order(self, number: int) -> Message:
         entry = self._entries[number % len(self._entries)]
         entry.next_slot_us = entry.due_us = clock.to_microseconds(clock.utcnow())
-        self.outbox.send(entry.message(self._latest_us))
+        return entry.message(self._latest_us)
 
     def until(self, count: int, seconds: float = _ENDS_SECONDS) -> None:
         """Wait until Kafka has so many results."""

@@ -6,6 +6,7 @@ from bench import (
     on_asyncio,
     on_beat,
     on_dead_provider,
+    on_full_speed,
     on_long_run,
     on_memory,
     on_persist,
@@ -20,12 +21,12 @@ from bench.figure import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
     on_beat.SUBJECT,
-    on_beat.STOCK,
     on_worker.HTTP,
     on_worker.HTTPS,
     on_asyncio.PROBE,
     on_worker.POOLS,
-    on_worker.FULL,
+    on_full_speed.FULL,
+    on_full_speed.ONE_PROCESSOR,
     on_timing.SUBJECT,
     on_persist.PERSIST,
     on_persist.PERSIST_BESIDE_TELEGRAF,

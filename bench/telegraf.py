@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from bench.peers import explained_by
 from wms_tasks.settings import Settings
 
 TABLE = "telegraf_results"
@@ -46,8 +47,8 @@ _CONFIG = """
 
 
 @contextmanager
-def telegraf(program: Path, settings: Settings, folder: Path) -> Iterator[Path]:
-    """Running, from the beginning of the topic on, as a new consumer group; its log."""
+def telegraf(program: Path, settings: Settings, folder: Path) -> Iterator[None]:
+    """Running, from the beginning of the topic on, as a new consumer group."""
     group = uuid4().hex
     config, log = folder / f"telegraf-{group}.conf", folder / f"telegraf-{group}.log"
     config.write_text(
@@ -63,9 +64,10 @@ def telegraf(program: Path, settings: Settings, folder: Path) -> Iterator[Path]:
     with (
         log.open("wb") as output,
         subprocess.Popen([program, "--config", config], stdout=output, stderr=subprocess.STDOUT) as process,
+        explained_by(log),
     ):
         try:
-            yield log
+            yield
         finally:
             process.terminate()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_a_part_that_is_run_again_keeps_the_other_figures(monkeypatch: pytest.Mo
     assert run(monkeypatch, tmp_path, *two, arguments=("--only", "one")) == 0
     assert [(line.key, line.value) for line in read_results(tmp_path / "results.json")] == [("a", 0.5), ("b", 1.0)]
     assert merged(read_results(tmp_path / "results.json"), [], ["b"])[0].key == "b"
+
+
+def test_a_lever_of_our_own_is_measured_where_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not within the hour of all; what it gave before stays in the table."""
+    lever = replace(subject("lever", lambda _: {"b": 1.0}, WORST), on_request=True)
+    two = (subject("one", lambda _: {"a": 1.0}, RATIO), lever)
+    assert run(monkeypatch, tmp_path, *two) == 0
+    assert [line.key for line in read_results(tmp_path / "results.json")] == ["a"]
+    assert run(monkeypatch, tmp_path, *two, arguments=("--only", "lever")) == 0
+    assert run(monkeypatch, tmp_path, *two) == 0
+    assert [line.key for line in read_results(tmp_path / "results.json")] == ["a", "b"]
 
 
 def test_no_subject_of_that_name_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -62,15 +62,6 @@ _LEFT_TO_ROWS = (
 )
 
 
-def _low() -> list[int]:
-    """14 bits of a number that goes on, by the two bytes that carry them; of others a number that no row takes."""
-    found = [_TOO_LARGE] * (1 << 16)
-    for upper in range(1 << 7):
-        at = upper << 8 | _GOES_ON
-        found[at : at + 128] = range(upper << 7, (upper << 7) + 128)
-    return found
-
-
 class _High(dict[int, int]):
     """The upper half of an instant, which is the same for minutes, from the four bytes that end it."""
 
@@ -93,7 +84,12 @@ class AvroRows:
 
     @cached_property
     def _low(self) -> list[int]:
-        return _low()
+        """14 bits of a number that goes on, by the two bytes that carry them; of others a number that no row takes."""
+        found = [_TOO_LARGE] * (1 << 16)
+        for upper in range(1 << 7):
+            at = upper << 8 | _GOES_ON
+            found[at : at + 128] = range(upper << 7, (upper << 7) + 128)
+        return found
 
     @cached_property
     def _is_ours(self) -> bool:
