@@ -46,8 +46,8 @@ _SEND_AT_MOST_SECONDS = 0.25
 # What one round trip to Redis takes; with some 0.07 ms of CPU each, the lease is looked at each 15 ms.
 _BATCH_MESSAGES = 200
 # What falls due meanwhile goes out together. Nobody feels so little lateness, and each round costs as much as sending
-# half a dozen messages.
-_GATHER_SECONDS = 0.02
+# half a dozen messages: at 10,000 sites of a minute a send takes 0.65 of the CPU time that it takes with 20 ms.
+_GATHER_SECONDS = 0.04
 # How much a killed beat's successor sends twice at most; a beat that ends in order leaves nothing to repeat.
 _MARK_EVERY_US = 250_000
 _BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
