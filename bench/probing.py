@@ -91,7 +91,8 @@ class Results:
         """The outcomes and reasons of all that came since the last call."""
         until, outcomes = self.count(), Counter[str]()
         while self._seen < until:
-            messages = self._consumer.consume(500, timeout=5.0)
+            # As many as there are: asked for more, it waits for the time-out.
+            messages = self._consumer.consume(min(500, until - self._seen), timeout=5.0)
             assert messages, "Kafka gave nothing of what it has"
             for message in messages:
                 assert message.error() is None, message.error()
