@@ -18,8 +18,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
+from bench.delay_server import delay_server
 from bench.on_worker import PER_SECOND, SECONDS, worker_settings
-from bench.probing import Line, line, sites, target
+from bench.probing import Line, line, sites
 from bench.services import services
 from tests.acceptance.processes import roles
 
@@ -30,7 +31,7 @@ def measured(trees: Sequence[Path], rounds: int, per_second: float, folder: Path
     """Of each tree its milliseconds of CPU a probe, by round."""
     found: list[list[float]] = [[] for _ in trees]
     with ExitStack() as stack:
-        port = stack.enter_context(target())
+        port = stack.enter_context(delay_server())
         valkey, kafka = stack.enter_context(services(folder))
         started = stack.enter_context(roles({}, folder))
         lines: list[Line] = []

@@ -26,7 +26,8 @@ from typing import Any
 
 import psutil
 
-from bench.dead_sites import Load, black_hole, expected, living, write_sites
+from bench.dead_sites import Load, black_hole, expected, write_sites
+from bench.delay_server import delay_server
 from bench.services import environ_of, results, services
 from bench.whole import pause
 from tests.acceptance.processes import roles
@@ -83,7 +84,7 @@ def probing(settings: Settings, load: Load, folder: Path) -> Iterator[psutil.Pro
     ensure_topic(settings)
     settings = settings.model_copy(update={"sites": folder / "sites.yaml"})
     environ = environ_of(settings)
-    with living() as living_port, black_hole() as dead_port, roles(environ, folder) as started:
+    with delay_server() as living_port, black_hole() as dead_port, roles(environ, folder) as started:
         write_sites(settings.sites, load, living_port, dead_port)
         worker = started.worker()
         beat = started.start("beat")

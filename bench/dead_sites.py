@@ -1,4 +1,4 @@
-"""Many sites, some of them black holes: servers, the sites file, and which slots the living ones have."""
+"""Many sites, some of them black holes: these, the sites file, and which slots the living ones have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 from bench.whole import host_of
 from wms_tasks.schedule.slots import Slots, microseconds
@@ -34,33 +31,6 @@ class Load:
     def dead(self) -> int:
         """How many are black holes."""
         return round(self.sites * self.dead_share)
-
-
-class _Page(BaseHTTPRequestHandler):
-    """A living site."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: Any) -> None:
-        """Not a line for each."""
-
-
-class _Living(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
-
-
-@contextmanager
-def living() -> Iterator[int]:
-    """A server on every address of loopback; its port."""
-    with _Living(("0.0.0.0", 0), _Page) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from bench.cpu import cpu_seconds
+from bench.delay_server import delay_server
 from bench.figure import Figure, Measure, Round, Subject
 from bench.full_topic import FullTopic
 from bench.on_persist import BATCH_ROWS, RESULTS_BESIDE_PEERS, conditions, drained, full_topic, stored_by
 from bench.on_worker import ON, PER_SECOND, SECONDS, worker_settings
 from bench.peers import asyncio_python, explained_by
-from bench.probing import Results, line, rate, sites, target
+from bench.probing import Results, line, rate, sites
 from bench.services import services
 from bench.turns import both
 from tests.acceptance.processes import roles
@@ -84,14 +85,14 @@ def persisted(python: Path, topic: FullTopic, log: Path) -> float:
 def _probing(folder: Path) -> Iterator[Measure]:
     python = asyncio_python()
     with ExitStack() as stack:
-        port = stack.enter_context(target())
+        port = stack.enter_context(delay_server())
         started = stack.enter_context(roles({}, folder))
         settings = worker_settings(*stack.enter_context(services(folder)))
         theirs = settings.model_copy(update={"topic_suffix": "asyncio"})
         ensure_topic(theirs)
         watched = sites(_SITES, f"http://HOST:{port}/page")
         ours = stack.enter_context(line(settings, watched, started))
-        ours.warm_up(PER_SECOND / 2)
+        ours.warm_up(PER_SECOND)
 
         def measure(number: int) -> Round:
             def of_ours() -> float:

@@ -28,7 +28,7 @@ from wms_tasks.names import HOUSEKEEPING_QUEUE, PROBE_QUEUE
 from wms_tasks.settings import Settings
 
 FEW, MANY = 10_000, 100_000
-WINDOW_SECONDS = 12.0
+WINDOW_SECONDS = 10.0
 # Until beat has sent what was new to it, and announced it.
 _SETTLED_SECONDS = 240.0
 _SETTLED_LATENESS = 0.25

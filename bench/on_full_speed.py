@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench.delay_server import delay_server
 from bench.figure import Figure, Measure, Round, Subject, at_least
 from bench.on_worker import ON, worker_settings
-from bench.probing import Line, line, rate, sites, target
+from bench.probing import Line, line, rate, sites
 from bench.services import services
 from bench.turns import both
 from tests.acceptance.processes import roles
@@ -51,7 +52,7 @@ def full_speed(own: Line, workers: int) -> float:
 def _lines(folder: Path, *lines: tuple[int, Mapping[str, str]]) -> Iterator[Sequence[Line]]:
     """Each with a queue of its own, so many workers, which take nothing yet, and these settings of theirs."""
     with ExitStack() as stack:
-        port = stack.enter_context(target())
+        port = stack.enter_context(delay_server())
         valkey, kafka = stack.enter_context(services(folder))
         started = stack.enter_context(roles({}, folder))
         watched = sites(_SITES, f"http://HOST:{port}/page?ms={SLOW_MS}")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.delay_server import delay_server
 from bench.figure import Figure, Measure, Round, Subject, at_most
-from bench.timing_error import delay_server
 from bench.up import Up, environ_for_up, up
 from bench.whole import OURS, System, pause, stores, system, write_sites
 

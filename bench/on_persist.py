@@ -38,8 +38,8 @@ BATCH_ROWS = 5_000
 _BLOCK_BYTES = 128 * 1024
 _READY_SECONDS = 40.0
 _DRAINED_SECONDS = 180.0
-# Half as many beside a peer that is slow: its rounds are half of this part's time.
-RESULTS_BESIDE_PEERS = RESULTS // 2
+# Fewer beside a peer that is slow: its rounds are most of this part's time.
+RESULTS_BESIDE_PEERS = RESULTS // 4
 
 
 def conditions(results: int) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.blackbox import program
+from bench.delay_server import delay_server
 from bench.figure import Figure, Measure, Round, Subject, at_most
 from bench.services import services
 from bench.timing_error import (
@@ -15,7 +16,6 @@ from bench.timing_error import (
     MOST_P99_MS,
     SHORTEST_MS,
     Load,
-    delay_server,
     errors_of,
     noted,
     of_blackbox,

@@ -15,10 +15,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.delay_server import delay_server
 from bench.figure import Figure, Measure, Round, Subject, at_most
 from bench.gatus import Gatus, begins_seconds, gatus
 from bench.rows import bytes_on_disk
-from bench.timing_error import delay_server
 from bench.turns import both
 from bench.whole import OURS, STORES, Stores, System, cpu_seconds, pause, stores, system, write_sites
 

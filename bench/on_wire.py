@@ -21,7 +21,7 @@ from wms_tasks.settings import Settings
 from wms_tasks.store.message import Message, Row
 
 Format = Literal["json", "avro"]
-RESULTS = 200_000
+RESULTS = 100_000
 # A hundred slots of each: the reader of Avro learns a site once, and a persist process runs for days.
 SITES = RESULTS // 100
 ROWS = 20_000

@@ -15,8 +15,9 @@ from pathlib import Path
 import trustme
 
 from bench.blackbox import blackbox, program
+from bench.delay_server import delay_server
 from bench.figure import Figure, Measure, Round, Subject, at_most
-from bench.probing import Line, line, sites, target
+from bench.probing import Line, line, sites
 from bench.services import services
 from bench.turns import both
 from tests.acceptance.processes import roles
@@ -59,7 +60,7 @@ def _beside_blackbox(folder: Path, *, key: str, secure: bool) -> Iterator[Measur
     chain, private = folder / "chain.pem", folder / "key.pem"
     trusted = {"SSL_CERT_FILE": _certificates(folder, chain, private)} if secure else {}
     with ExitStack() as stack:
-        port = stack.enter_context(target(certificate=chain, key=private) if secure else target())
+        port = stack.enter_context(delay_server(certificate=chain, key=private) if secure else delay_server())
         peer = stack.enter_context(
             blackbox(folder, server_name=SERVER_NAME if secure else "", environ=os.environ | trusted)
         )
@@ -68,7 +69,7 @@ def _beside_blackbox(folder: Path, *, key: str, secure: bool) -> Iterator[Measur
         tls = TlsOptions(server_name=SERVER_NAME) if secure else None
         watched = sites(_SITES, f"{'https' if secure else 'http'}://HOST:{port}/page", tls=tls)
         ours = stack.enter_context(line(settings, watched, started))
-        ours.warm_up(PER_SECOND / 2)
+        ours.warm_up(PER_SECOND)
 
         def measure(number: int) -> Round:
             def of_ours() -> float:
@@ -119,7 +120,7 @@ _POOLS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 @contextmanager
 def _each_pool(folder: Path) -> Iterator[Measure]:
     with ExitStack() as stack:
-        port = stack.enter_context(target())
+        port = stack.enter_context(delay_server())
         valkey, kafka = stack.enter_context(services(folder))
         started = stack.enter_context(roles({}, folder))
         lines: dict[str, Line] = {}

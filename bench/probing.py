@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,18 +27,6 @@ from wms_tasks.settings import Settings
 from wms_tasks.sites.record import Site, TlsOptions, site_id_for
 
 _ENDS_SECONDS = 30.0
-
-
-@contextmanager
-def target(*, certificate: Path | None = None, key: Path | None = None) -> Iterator[int]:
-    """`bench.delay_server` in a process of its own; its port."""
-    tls = [] if certificate is None else ["--certificate", str(certificate), "--key", str(key)]
-    command = [sys.executable, "-m", "bench.delay_server", *tls]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.stdin.close()
 
 
 def sites(count: int, url: str, *, tls: TlsOptions | None = None) -> list[Site]:

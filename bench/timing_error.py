@@ -23,14 +23,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from bench.delay_server import delay_server
 from bench.services import environ_of, results, services
 from tests.acceptance.processes import roles
 from tests.ports import free_ports
@@ -68,17 +68,6 @@ class Load:
     def counts(self, number: int) -> bool:
         """Whether the probe of this number, from 0, does."""
         return number >= self.per_second * self.warm_up_seconds
-
-
-@contextmanager
-def delay_server() -> Iterator[int]:
-    """`bench.delay_server` in a process of its own; its port."""
-    command = [sys.executable, "-m", "bench.delay_server"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.stdin.close()
 
 
 def noted(port: int) -> dict[str, float]:

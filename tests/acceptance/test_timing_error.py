@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.timing_error import SHORTEST_MS, Load, delay_server, errors_of, noted, of_the_worker
+from bench.delay_server import delay_server
+from bench.timing_error import SHORTEST_MS, Load, errors_of, noted, of_the_worker
 from wms_tasks.settings import Settings
 
 LOAD = Load(per_second=20, seconds=1, warm_up_seconds=0.5)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.delay_server import ROBOTS
+from bench.delay_server import ROBOTS, delay_server
 from bench.figure import PeerMissing
 from bench.gatus import program
 from bench.on_whole import SUBJECT, Used, round_of
-from bench.timing_error import delay_server
 from bench.whole import OURS, STORES, host_of, write_sites
 from wms_tasks.sites.file import load_sites
 

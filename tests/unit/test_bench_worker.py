@@ -9,8 +9,9 @@ import pytest
 
 from bench import blackbox
 from bench.cpu import cpu_seconds, paced
+from bench.delay_server import delay_server
 from bench.figure import PeerMissing
-from bench.probing import sites, target
+from bench.probing import sites
 
 
 def test_the_sites_are_each_on_a_host_of_its_own() -> None:
@@ -43,7 +44,7 @@ def test_a_missing_peer_says_how_it_is_had(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_target_has_a_page_and_a_robots_txt() -> None:
     """The rules forbid a folder, so that there is something to read."""
-    with target() as port:
+    with delay_server() as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/page", timeout=10) as answer:
             assert answer.read() == b"ok"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/robots.txt", timeout=10) as answer:
