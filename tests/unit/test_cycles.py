@@ -1,4 +1,4 @@
-"""What the persist role sets for its whole process."""
+"""How often Python looks for cycles in a process that asked for less."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wms_tasks.roles.persist import look_less_for_cycles
+from wms_tasks.roles.memory import look_less_for_cycles
 
 
 class Node:
@@ -28,8 +28,8 @@ def collector() -> Iterator[None]:
 
 def test_cycles_are_looked_for_less_often_and_still_found() -> None:
     """By the time that as many objects more were made."""
-    look_less_for_cycles()
-    assert gc.get_threshold()[0] > 10_000
+    look_less_for_cycles(20_000)
+    assert gc.get_threshold()[0] == 20_000
     assert gc.get_freeze_count() > 0
     node = Node()
     node.me = node
@@ -38,3 +38,10 @@ def test_cycles_are_looked_for_less_often_and_still_found() -> None:
     kept = [[n] for n in range(2 * gc.get_threshold()[0])]
     assert gone() is None
     assert kept
+
+
+def test_of_two_roles_in_a_process_the_one_counts_that_makes_more() -> None:
+    """Whichever asks last."""
+    look_less_for_cycles(20_000)
+    look_less_for_cycles(10_000)
+    assert gc.get_threshold()[0] == 20_000
