@@ -19,8 +19,9 @@ class Node:
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """As it was."""
+    """As Python has it, and as it was: a loop of another test may have run in this process."""
     before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
     yield
     gc.set_threshold(*before)
     gc.unfreeze()
