@@ -174,3 +174,19 @@ def _process(arguments: list[str], database_url: str) -> subprocess.CompletedPro
     command = [sys.executable, "-m", "wms_tasks.cli", *arguments]
     environ = {"WMS_DATABASE_URL": database_url, "PATH": ""}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["results", "alpha"], ["ledger"]])
+def test_what_formats_logs_is_not_loaded_to_read(run: CliRunner, database_url: str, arguments: list[str]) -> None:
+    """It would be a twentieth of a second of each `wms status`; and no line can go where nobody said it should."""
+    program = "import sys; from wms_tasks.cli import main; sys.argv = ['wms', *sys.argv[1:]]\n"
+    asked = subprocess.run(
+        [sys.executable, "-c", f"{program}try: main()\nfinally: print('structlog' in sys.modules)", *arguments],
+        env={"WMS_DATABASE_URL": database_url, "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert asked.stdout.splitlines()[-1] == "False"
+    assert len(asked.stdout.splitlines()) > 1

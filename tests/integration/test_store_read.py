@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.persisting import site
 from tests.results import a_result
+from tests.waiting import wait_until
 from wms_tasks.persist.copy_row import copy_row
 from wms_tasks.result import Result
 from wms_tasks.settings import Settings
@@ -23,7 +27,8 @@ from wms_tasks.store.columns import columns
 from wms_tasks.store.connect import connect, read_pool
 from wms_tasks.store.partitions import ensure_days
 from wms_tasks.store.queries import query
-from wms_tasks.store.read import pipeline, results, site_called, site_names, site_states
+from wms_tasks.store.read import pipeline, results, site_called, site_names
+from wms_tasks.store.site_states import EVERY_ID, HALVES, SiteState, site_states
 
 Connection = psycopg.Connection[Any]
 START = datetime(2026, 11, 20, 23, 0, tzinfo=UTC)
@@ -44,7 +49,13 @@ def connection(database_url: str) -> Iterator[Connection]:
         yield made
 
 
-BOUNDS = {"history": 30, "scan_from": "-infinity", "before": "infinity"}
+BOUNDS = {
+    "history": 30,
+    "scan_from": "-infinity",
+    "before": "infinity",
+    "first_id": EVERY_ID[0],
+    "last_id": EVERY_ID[1],
+}
 
 
 def store(connection: Connection, rows: list[Result]) -> None:
@@ -69,12 +80,16 @@ def history(n: int, location: str, outcomes: list[str]) -> list[Result]:
     ]
 
 
-@given(histories=HISTORIES, depth=st.integers(1, 5))
+@given(histories=HISTORIES, depth=st.integers(1, 5), halved=st.booleans())
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_site_states_are_what_a_reckoning_gives(
-    connection: Connection, histories: dict[tuple[int, str], list[str]], depth: int
+    connection: Connection,
+    database_url: str,
+    histories: dict[tuple[int, str], list[str]],
+    depth: int,
+    halved: bool,
 ) -> None:
-    """Newest row, beginning of its streak, last outcomes; worst first."""
+    """Newest row, beginning of its streak, last outcomes; worst first. Also where each half is asked for by itself."""
     connection.execute("DELETE FROM wms.results")
     store(connection, [row for (n, location), outcomes in histories.items() for row in history(n, location, outcomes)])
     expected = []
@@ -87,10 +102,54 @@ def test_site_states_are_what_a_reckoning_gives(
         expected.append((ORDER.index(outcomes[-1]), f"site {n}", location, since, outcomes[-depth:], last))
     found = [
         (ORDER.index(one.outcome), one.site_name, one.location, one.since, one.recent, one.detail)
-        for one in site_states(connection, history=depth)
+        for one in (_by_halves(connection, database_url, depth) if halved else site_states(connection, history=depth))
     ]
     assert found == sorted(expected)
     assert site_names(connection) == {site(n): f"site {n}" for n, _ in histories}
+
+
+def _by_halves(connection: Connection, database_url: str, depth: int) -> list[SiteState]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wms_tasks.store.site_states.MANY_SITES", 0)
+        return site_states(connection, history=depth, another=partial(psycopg.connect, database_url))
+
+
+def test_the_halves_have_every_id_once() -> None:
+    """Next to each other, from the first id there can be to the last; and the tests' sites lie on both sides."""
+    (first, last), (next_first, next_last) = HALVES
+    assert (first, next_last) == EVERY_ID == (UUID("0" * 32), UUID("f" * 32))
+    assert next_first.int == last.int + 1
+    assert len({site(n) <= last for n in range(5)}) == 2
+
+
+def test_who_gives_up_waits_for_no_half(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at Ctrl-C while Postgres works on both: the other half is ended, too, and its connection stays whole."""
+    monkeypatch.setattr("wms_tasks.store.site_states.MANY_SITES", 0)
+
+    @contextmanager
+    def another() -> Iterator[Connection]:
+        with psycopg.connect(database_url) as holder, psycopg.connect(database_url, autocommit=True) as other:
+            holder.execute("LOCK TABLE wms.results")
+            ending = pool.submit(_end_first_of_two_waits, database_url, asking.info.backend_pid)
+            try:
+                yield other
+            finally:
+                ending.result()
+                assert other.execute("SELECT 1").fetchone() == (1,)
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(database_url, autocommit=True) as asking,
+        pytest.raises(psycopg.errors.QueryCanceled),
+    ):
+        site_states(asking, another=another)
+
+
+def _end_first_of_two_waits(dsn: str, pid: int) -> None:
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(dsn, autocommit=True) as watcher:
+        wait_until(lambda: watcher.execute(waits).fetchone() == (2,), what="both halves wait")
+        watcher.execute("SELECT pg_cancel_backend(%s)", (pid,))
 
 
 def test_a_robots_txt_in_trouble_is_a_problem(connection: Connection) -> None:

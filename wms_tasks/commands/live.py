@@ -23,7 +23,8 @@ from wms_tasks.errors import ServiceUnavailable
 from wms_tasks.persist.stats import PersistStats
 from wms_tasks.settings import Settings
 from wms_tasks.store.connect import NO_SCHEMA, connect
-from wms_tasks.store.read import PipelineFacts, SiteState, pipeline, site_states
+from wms_tasks.store.read import PipelineFacts, pipeline
+from wms_tasks.store.site_states import SiteState, site_states
 
 REFRESH_SECONDS = 1.0
 PIPELINE_LINE_SECONDS = 10.0

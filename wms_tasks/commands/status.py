@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import partial
 
 import click
 import msgspec
@@ -15,7 +16,7 @@ from wms_tasks.commands.columns import instant, milliseconds, show
 from wms_tasks.commands.picture import span
 from wms_tasks.entry import settings_of
 from wms_tasks.store.connect import session
-from wms_tasks.store.read import SiteState, site_states
+from wms_tasks.store.site_states import SiteState, site_states
 from wms_tasks.store.space import Space, forecast, space
 
 # A site without a row for this long was most likely taken out of the sites file.
@@ -32,8 +33,10 @@ HEADER = ("site", "location", "is", "since", "for", "reason", "code", "time", "d
 def status(as_json: bool, everything: bool) -> None:
     """What each site is, and since when; worst first: down, robots.txt unreachable, missed, skipped, up."""
     settings = settings_of("reader", "postgres")
-    with session(settings, "status") as connection:
-        states = site_states(connection, history=HISTORY if as_json else 0, everything=everything)
+    another = partial(session, settings, "status")
+    with another() as connection:
+        depth = HISTORY if as_json else 0
+        states = site_states(connection, history=depth, everything=everything, another=another)
         disk = "" if as_json else space_line(space(connection), clock.utcnow().date(), settings.retention_days)
     now = clock.utcnow()
     shown = [state for state in states if everything or now - state.scheduled_at <= SILENT_AFTER]

@@ -286,19 +286,20 @@ SELECT set_config('statement_timeout', '25s', false), set_config('idle_in_transa
 SELECT set_config('jit', 'off', true)
 
 -- scan_bounds --
--- Whether sites were announced, and whether there are rows from then on.
-SELECT EXISTS (SELECT FROM wms.sites WHERE valid_to = 'infinity'),
+-- How many sites were announced, and whether there are rows from then on.
+SELECT (SELECT count(*) FROM wms.sites WHERE valid_to = 'infinity'),
     EXISTS (SELECT FROM wms.results WHERE scheduled_at >= %(from_at)s)
 
 -- site_states --
 -- Of the sites that were announced, and of those that a loose scan finds: one step down the key's index for each site and
--- day, however many rows there are. Days that can have no row are left out, or each would be looked into for each site.
--- The streak begins after the last row that was anything else: for a site that is up the small index results_not_up has
--- it, else the key's index.
+-- day, however many rows there are; all with ids of one range. Days that can have no row are left out, or each would be
+-- looked into for each site. The streak begins after the last row that was anything else: for a site that is up the small
+-- index results_not_up has it, else the key's index. In no order.
 WITH RECURSIVE scanned AS (
     (
         SELECT site_id, location FROM wms.results
-        WHERE scheduled_at >= %(scan_from)s::timestamptz AND scheduled_at < %(before)s::timestamptz
+        WHERE site_id >= %(first_id)s AND site_id <= %(last_id)s
+            AND scheduled_at >= %(scan_from)s::timestamptz AND scheduled_at < %(before)s::timestamptz
         ORDER BY site_id, location LIMIT 1
     )
     UNION ALL
@@ -307,7 +308,7 @@ WITH RECURSIVE scanned AS (
     CROSS JOIN LATERAL (
         SELECT r.site_id, r.location
         FROM wms.results AS r
-        WHERE (r.site_id, r.location) > (scanned.site_id, scanned.location)
+        WHERE (r.site_id, r.location) > (scanned.site_id, scanned.location) AND r.site_id <= %(last_id)s
             AND r.scheduled_at >= %(scan_from)s::timestamptz AND r.scheduled_at < %(before)s::timestamptz
         ORDER BY r.site_id, r.location
         LIMIT 1
@@ -315,7 +316,7 @@ WITH RECURSIVE scanned AS (
 ), sites AS (
     SELECT site_id, location FROM scanned
     UNION
-    SELECT site_id, location FROM wms.sites
+    SELECT site_id, location FROM wms.sites WHERE site_id >= %(first_id)s AND site_id <= %(last_id)s
 )
 SELECT latest.site_id, latest.site_name, latest.location, latest.outcome, latest.reason, latest.detail,
     latest.status_code, latest.response_time_ms, latest.chain_expires_at, latest.scheduled_at, latest.started_at,
@@ -366,11 +367,6 @@ CROSS JOIN LATERAL (
         LIMIT 1
     ) END AS scheduled_at
 ) AS other
--- A site whose robots.txt answers with an error is skipped, and most likely down.
-ORDER BY array_position(
-    ARRAY['down', 'robots_unreachable', 'missed', 'skipped', 'up'],
-    CASE WHEN latest.outcome = 'skipped' AND latest.reason = 'robots_unreachable' THEN latest.reason ELSE latest.outcome END
-), latest.site_name, latest.location
 
 -- newest_name --
 SELECT site_name FROM wms.results WHERE site_id = %(site_id)s ORDER BY scheduled_at DESC LIMIT 1

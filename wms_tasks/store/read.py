@@ -1,5 +1,5 @@
 """
-What people ask of the store: what is each site now, what happened, does the pipeline keep up. Reads only.
+What people ask of the store: what happened, what runs, does the pipeline keep up. Reads only.
 
 Called by the commands and the live view. Every read follows an index, so that none grows with the rows kept.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,6 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
-from wms_tasks import clock
 from wms_tasks.prepared import prepared
 from wms_tasks.result import Phases, Result
 from wms_tasks.store.columns import CERTIFICATE
@@ -24,32 +23,6 @@ from wms_tasks.store.queries import query
 
 # Rows fetched at a time from a cursor that stays on the server.
 _FETCH_ROWS = 2_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteState:
-    """
-    What a site is, seen from one location: its newest row.
-
-    ``since``: the first slot of the unbroken run of this outcome, as far back as rows are kept. ``recent``: the last
-    outcomes, oldest first, this one included. ``chain_expires_at``: when its certificate, or one that came with it,
-    ends; None where the newest row has none.
-    """
-
-    site_id: UUID
-    site_name: str
-    location: str
-    outcome: str
-    reason: str
-    detail: str | None
-    status_code: int | None
-    response_time_ms: float | None
-    scheduled_at: datetime
-    started_at: datetime | None
-    stored_at: datetime
-    since: datetime
-    recent: list[str]
-    chain_expires_at: datetime | None
 
 
 @prepared
@@ -94,30 +67,6 @@ def running_sites(connection: Connection[Any]) -> list[RunningSite]:
     """What beat announced last, as far as it was taken in; in no order of meaning."""
     with connection.transaction(), connection.cursor(row_factory=class_row(RunningSite)) as cursor:
         return cursor.execute(query("running_sites")).fetchall()
-
-
-def site_states(connection: Connection[Any], *, history: int = 30, everything: bool = False) -> list[SiteState]:
-    """
-    Each site and location that has a row, worst first: down, skipped as robots_unreachable, missed, skipped, up; then
-    by name.
-
-    Args:
-        history: so many of ``recent``.
-        everything: also sites that nobody announced and that have no row of today (UTC): every day is looked through
-            for them, as it is where no sites were announced at all.
-    """
-    today = datetime.combine(clock.utcnow().date(), time.min, UTC)
-    tomorrow = today + timedelta(days=1)
-    with connection.transaction(), connection.cursor(row_factory=class_row(SiteState)) as cursor:
-        connection.execute(query("no_jit"))
-        bounds = connection.execute(query("scan_bounds"), {"from_at": tomorrow}).fetchone()
-        announced, ahead = bounds or (False, True)
-        which = {
-            "history": history,
-            "scan_from": today if announced and not everything else "-infinity",
-            "before": "infinity" if ahead else tomorrow,
-        }
-        return cursor.execute(query("site_states"), which).fetchall()
 
 
 def site_called(connection: Connection[Any], name: str, by_id: Iterable[UUID]) -> UUID | None:
