@@ -98,7 +98,11 @@ def connect(addresses: Sequence[Address], watch: Watch, progress: Progress) -> s
         else:
             progress.address = address.sockaddr[0]
             return live
-    raise min(failures, key=_telling)
+    try:
+        raise min(failures, key=_telling)
+    finally:
+        # An error holds this frame, and with it the list that holds the error: a circle of sixty objects.
+        failures.clear()
 
 
 class Connection(HTTPConnection):
@@ -110,7 +114,6 @@ class Connection(HTTPConnection):
         if way.context is not None:
             # Or the Host header would name the port.
             self.default_port = DEFAULT_PORTS["https"]  # type: ignore[misc]
-        self.response_class = self._read_through  # type: ignore[assignment]
 
     def _addresses(self) -> list[Address]:
         way = self.way
@@ -136,7 +139,13 @@ class Connection(HTTPConnection):
             self.sock = handshake(self.sock, way.context, server_name, way.progress)
         way.progress.enter(Phase.PROCESSING)
 
-    def _read_through(self, live: Any, debuglevel: int = 0, method: str | None = None) -> http.client.HTTPResponse:
+    def response_class(  # type: ignore[override]
+        self, live: Any, debuglevel: int = 0, method: str | None = None
+    ) -> http.client.HTTPResponse:
+        """
+        http.client calls this with the socket, for what reads an answer. A method, since one that the connection itself
+        held would hold the connection: each probe then left a circle for Python to find, of a dozen objects.
+        """
         way = self.way
         return Response(Reading(live, way.watch, way.progress, way.max_body_bytes), debuglevel, method)
 

@@ -132,7 +132,8 @@ class Resolver:
         try:
             found, error = self._lookup(host, None, 0, socket.SOCK_STREAM), None
         except Exception as failure:  # noqa: BLE001 - handed to whoever asked
-            found, error = [], failure
+            # Without the frame here, which holds the answer that will hold the failure.
+            found, error = [], failure.with_traceback(None)
         with self._lock:
             del self._asked[host]
         with suppress(InvalidStateError):  # aborted meanwhile

@@ -38,10 +38,6 @@ log = structlog.get_logger()
 
 PULSE = "worker"
 _PULSE_ALLOWED_SECONDS = 60.0
-# New objects before Python looks for cycles, through all that hundreds of probes under way hold. At every 700, as
-# Python does by itself, one process made 574 probes a second, and 765 at every 10,000 (medians, in turns), for
-# which it held 5 MB more; at every 5,000 it holds none.
-_OBJECTS_BETWEEN_LOOKS = 5_000
 _AFTER_POOL = ("celery.worker.components:Pool",)
 
 
@@ -123,7 +119,7 @@ class Manners(bootsteps.StartStopStep):  # type: ignore[misc]
             HEALTH.expect(PULSE, allowed_seconds=_PULSE_ALLOWED_SECONDS)
             READY.expect(PULSE, partial(_waits_for, worker))
             self._begin_publishing()
-            look_less_for_cycles(_OBJECTS_BETWEEN_LOOKS)
+            look_less_for_cycles()
         if not worker.use_eventloop:
             worker.timer.call_repeatedly(1.0, HEALTH.did, (PULSE,))
         try:
