@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from celery.exceptions import InvalidTaskError
 from celery.worker import state
 from celery.worker.request import Request as CeleryRequest
+from kombu.asynchronous.timer import Entry
 
 from wms_tasks import clock
 from wms_tasks.roles.request import Request
@@ -90,3 +93,28 @@ def test_it_is_revoked_where_somebody_said_so(monkeypatch: pytest.MonkeyPatch) -
     finally:
         state.revoked.pop_value("another")
     announced.assert_called_once_with("revoked", False, None, False)
+
+
+def test_a_message_that_waits_is_held_by_the_timer_alone() -> None:
+    """Until it is due, Celery can cancel it by the request; after that nothing is left for Python's collector."""
+    request = made()
+    assert request._eta_timer_entry is None
+    waiting = [Entry(Mock(), (request,))]
+    request._eta_timer_entry = waiting[0]
+    assert request._eta_timer_entry is waiting[0]
+    gone = weakref.ref(request)
+    del request
+    assert gone() is not None
+    gc.disable()
+    try:
+        waiting.clear()
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_request_whose_time_has_come_has_no_entry() -> None:
+    """Celery, which cancels entries when the connection is lost, passes it over."""
+    request = made()
+    request._eta_timer_entry = Entry(Mock(), (request,))
+    assert request._eta_timer_entry is None

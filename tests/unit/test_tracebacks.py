@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import traceback
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 from billiard import einfo
 from celery import Celery
 from celery.app import trace
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Retry
 
 from wms_tasks.roles.tracebacks import thin_out
 
@@ -87,3 +89,29 @@ def test_only_what_went_wrong_says_where(raised: Exception, state: str, formatte
     assert isinstance(info, einfo.ExceptionInfo)
     assert type(getattr(info.exception, "exc", info.exception)) is type(raised)
     assert ("in run" in info.traceback) is formatted
+
+
+@pytest.mark.parametrize("raised", [Ignore("sent again"), Retry("later", exc=ValueError("no answer"), when=1.0)])
+def test_nothing_of_a_message_that_goes_back_is_left(raised: Exception) -> None:
+    """Celery's tracer has the exception in its frame, and the exception's traceback that frame."""
+    app = Celery("t", broker="memory://", backend="cache+memory://", set_as_current=False)
+
+    class Held:
+        """What the task has at hand."""
+
+    held: list[weakref.ref[Held]] = []
+
+    def run() -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        raise raised
+
+    tracer = trace.build_tracer("t.run", app.task(run, name="t.run"), app=app)
+    gc.disable()
+    try:
+        traced = tracer("an-id", (), {}, {"id": "an-id", "is_eager": True})
+        assert traced.info.state in {"IGNORED", "RETRY"}
+        assert held[0]() is None
+        assert raised.__traceback__ is None
+    finally:
+        gc.enable()

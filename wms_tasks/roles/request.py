@@ -7,6 +7,7 @@ with dateutil, and looks twice whether it has been revoked; all of it in the eve
 
 from __future__ import annotations
 
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +32,20 @@ class Request(CeleryRequest):  # type: ignore[misc]
     _tzlocal = UTC
 
     def __init__(self, message: Any, **options: Any) -> None:
+        self._timer_entry: weakref.ref[Any] | None = None
         super().__init__(message, maybe_iso8601=_instant, **options)
+
+    @property
+    def _eta_timer_entry(self) -> Any:
+        """
+        What the timer holds for a message that waits for its time; None when it does not any more. That entry holds the
+        request: if the request held it, too, each message that waits would be left to the collector with all it has.
+        """
+        return self._timer_entry and self._timer_entry()
+
+    @_eta_timer_entry.setter
+    def _eta_timer_entry(self, entry: Any) -> None:
+        self._timer_entry = None if entry is None else weakref.ref(entry)
 
     def revoked(self) -> bool:
         """Whether nobody may run it any more; Celery's own answer, and what follows, where it may be so."""
