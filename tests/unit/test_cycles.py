@@ -12,6 +12,7 @@ from typing import Any, Never
 
 import pytest
 
+from tests.collector import as_in_a_new_process
 from tests.guards import ON_LOOPBACK
 from tests.servers import LocalServer, answer, failing, hang, raw, redirect, refusing_url
 from wms_tasks.net.fetch import Fetcher
@@ -29,30 +30,20 @@ class Node:
     me: Node
 
 
-@pytest.fixture
-def collector() -> Iterator[None]:
-    """As Python has it, and as it was: a loop of another test may have run in this process."""
-    before = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)
-    yield
-    gc.set_threshold(*before)
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("collector")
 def test_cycles_are_looked_for_less_often_and_still_found() -> None:
     """By the time that as many objects more were made."""
-    for _ in range(2):
-        look_less_for_cycles()
-    assert gc.get_threshold() == (OBJECTS_BETWEEN_LOOKS, 10, 10)
-    assert gc.get_freeze_count() > 0
-    node = Node()
-    node.me = node
-    gone = weakref.ref(node)
-    del node
-    kept = [[n] for n in range(2 * gc.get_threshold()[0])]
-    assert gone() is None
-    assert kept
+    with as_in_a_new_process():
+        for _ in range(2):
+            look_less_for_cycles()
+        assert gc.get_threshold() == (OBJECTS_BETWEEN_LOOKS, 10, 10)
+        assert gc.get_freeze_count() > 0
+        node = Node()
+        node.me = node
+        gone = weakref.ref(node)
+        del node
+        kept = [[n] for n in range(2 * gc.get_threshold()[0])]
+        assert gone() is None
+        assert kept
 
 
 @contextmanager
