@@ -23,7 +23,7 @@ from bench.turns import both
 from bench.whole import OURS, STORES, Stores, System, cpu_seconds, pause, stores, system, write_sites
 
 PER_SECOND = 200
-SECONDS = 15.0
+SECONDS = 10.0
 # Slower than this it is not the same pace, and the round tells nothing.
 LEAST_PACE = 0.97
 OUR_INTERVAL_SECONDS = 5.0
