@@ -118,6 +118,7 @@ def _in_halves(connection: Connection[Any], another: Session, scan: _Scan) -> li
 
 
 def _rank(state: SiteState) -> tuple[int, str, str]:
-    """A site whose robots.txt answers with an error is skipped, and most likely down."""
+    """A robots.txt that answers with an error means skipped, and most likely down; outcomes of later releases: last."""
     unreachable = state.outcome == "skipped" and state.reason == "robots_unreachable"
-    return _WORST_FIRST[state.reason if unreachable else state.outcome], state.site_name, state.location
+    worst = _WORST_FIRST.get(state.reason if unreachable else state.outcome, len(_WORST_FIRST))
+    return worst, state.site_name, state.location
