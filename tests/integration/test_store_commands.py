@@ -171,7 +171,11 @@ def test_an_unreachable_or_empty_database_is_one_line(empty_database_url: str) -
 
 
 def _process(arguments: list[str], database_url: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wms_tasks.cli", *arguments]
+    return _python(["-m", "wms_tasks.cli", *arguments], database_url)
+
+
+def _python(arguments: list[str], database_url: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
     environ = {"WMS_DATABASE_URL": database_url, "PATH": ""}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
 
@@ -180,13 +184,8 @@ def _process(arguments: list[str], database_url: str) -> subprocess.CompletedPro
 def test_what_formats_logs_is_not_loaded_to_read(run: CliRunner, database_url: str, arguments: list[str]) -> None:
     """It would be a twentieth of a second of each `wms status`; and no line can go where nobody said it should."""
     program = "import sys; from wms_tasks.cli import main; sys.argv = ['wms', *sys.argv[1:]]\n"
-    asked = subprocess.run(
-        [sys.executable, "-c", f"{program}try: main()\nfinally: print('structlog' in sys.modules)", *arguments],
-        env={"WMS_DATABASE_URL": database_url, "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+    asked = _python(
+        ["-c", f"{program}try: main()\nfinally: print('structlog' in sys.modules)", *arguments], database_url
     )
     assert asked.stdout.splitlines()[-1] == "False"
     assert len(asked.stdout.splitlines()) > 1

@@ -58,11 +58,11 @@ class OutcomeInfo(einfo.ExceptionInfo):  # type: ignore[misc]
 
     def __init__(self, exc_info: Any = None, internal: bool = False) -> None:
         kind, exception, _ = found = exc_info or sys.exc_info()
-        if kind is None or not issubclass(kind, Ignore):
-            super().__init__(found, internal)
-        else:
+        if isinstance(exception, Ignore):
             self.type, self.exception, self.internal = kind, exception, internal
             self.tb, self.traceback = None, ""
+        else:
+            super().__init__(found, internal)
         if isinstance(exception, (Ignore, Retry)):
             # It is read by now. It holds the frame of Celery's tracer, which holds the exception.
             exception.__traceback__ = None
